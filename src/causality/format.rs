@@ -1,0 +1,125 @@
+//! How records and hints are stored: hand-made, versioned bytes with a checksum at the end.
+//!
+//! ```text
+//! record   version 1 · entries · residual · crc32 (4, little-endian, over all before it)
+//! update   version 2 · entries · covered · events · crc32
+//! entries  count, then each: flags · node · start (8) · counter · [write id (16)] · stamp (8) · length · value
+//! ```
+//! Numbers are canonical varints unless a width is given. Flag 1: there is a write id. Flag 2 is kept for an expiry.
+
+use super::join::is_sorted;
+use super::record::{Entry, Record, Update};
+use super::stamp::Stamp;
+use crate::bytes::Bytes;
+use crate::dots::DotSet;
+use crate::ids::{Actor, Dot, NodeId, Start, WriteId};
+use crate::wire::{FormatError, Reader, checked, put_bytes, put_checksum, put_varint};
+
+const RECORD: u8 = 1;
+const UPDATE: u8 = 2;
+const FLAG_WRITE_ID: u8 = 1;
+/// The least bytes of an entry: flags, node, start, counter, stamp, length.
+const ENTRY_LEAST: usize = 1 + 1 + 8 + 1 + 8 + 1;
+
+impl Record {
+    /// The stored bytes.
+    #[must_use]
+    pub fn encode(&self) -> Vec<u8> {
+        let mut out = Vec::new();
+        self.encode_into(&mut out);
+        out
+    }
+
+    pub(crate) fn encode_into(&self, out: &mut Vec<u8>) {
+        let start = out.len();
+        out.push(RECORD);
+        put_entries(out, &self.live);
+        self.residual.encode(out);
+        put_checksum(out, start);
+    }
+
+    /// Reads stored bytes; values are views into them.
+    ///
+    /// # Errors
+    /// [`FormatError`] if they are damaged or of a version that is not known. Nothing is changed.
+    pub fn decode(bytes: &Bytes) -> Result<Self, FormatError> {
+        let (mut reader, whole) = open(bytes, RECORD)?;
+        let record = Self { live: entries(&mut reader, &whole)?, residual: DotSet::decode(&mut reader)? };
+        reader.end()?;
+        Ok(record)
+    }
+}
+
+impl Update {
+    pub(crate) fn encode_into(&self, out: &mut Vec<u8>) {
+        let start = out.len();
+        out.push(UPDATE);
+        put_entries(out, &self.live);
+        self.covered.encode(out);
+        self.events.encode(out);
+        put_checksum(out, start);
+    }
+
+    pub(crate) fn decode(bytes: &Bytes) -> Result<Self, FormatError> {
+        let (mut reader, whole) = open(bytes, UPDATE)?;
+        let update = Self {
+            live: entries(&mut reader, &whole)?,
+            covered: DotSet::decode(&mut reader)?,
+            events: DotSet::decode(&mut reader)?,
+        };
+        reader.end()?;
+        Ok(update)
+    }
+}
+
+fn open(bytes: &Bytes, kind: u8) -> Result<(Reader<'_>, Bytes), FormatError> {
+    let content = checked(bytes)?;
+    let mut reader = Reader::new(content);
+    match reader.byte()? {
+        version if version == kind => Ok((reader, bytes.slice(0..content.len()))),
+        version => Err(FormatError::Version(version)),
+    }
+}
+
+fn put_entries(out: &mut Vec<u8>, entries: &[Entry]) {
+    put_varint(out, entries.len() as u64);
+    for entry in entries {
+        out.push(if entry.write_id.is_some() { FLAG_WRITE_ID } else { 0 });
+        put_varint(out, entry.dot.actor.node.0);
+        out.extend_from_slice(&entry.dot.actor.start.0.to_le_bytes());
+        put_varint(out, entry.dot.counter);
+        if let Some(WriteId(id)) = entry.write_id {
+            out.extend_from_slice(&id.to_le_bytes());
+        }
+        out.extend_from_slice(&entry.stamp.0.to_le_bytes());
+        put_bytes(out, &entry.value);
+    }
+}
+
+fn entries(reader: &mut Reader<'_>, whole: &Bytes) -> Result<Vec<Entry>, FormatError> {
+    let count = reader.count(ENTRY_LEAST)?;
+    let mut list = Vec::with_capacity(count);
+    for _ in 0..count {
+        let flags = reader.byte()?;
+        if flags & !FLAG_WRITE_ID != 0 {
+            return Err(FormatError::Content("an entry with unknown flags"));
+        }
+        let node = NodeId(reader.varint()?);
+        let start = Start(u64::from_le_bytes(reader.array()?));
+        let counter = reader.varint()?;
+        if !(1..=Dot::COUNTER_MAX).contains(&counter) {
+            return Err(FormatError::Content("a counter out of range"));
+        }
+        let write_id = match flags {
+            0 => None,
+            _ => Some(WriteId(u128::from_le_bytes(reader.array()?))),
+        };
+        let stamp = Stamp(u64::from_le_bytes(reader.array()?));
+        let value = reader.view(whole)?;
+        list.push(Entry { dot: Dot { actor: Actor { node, start }, counter }, write_id, stamp, value });
+    }
+    if !is_sorted(&list) {
+        return Err(FormatError::Content("entries out of order"));
+    }
+    Ok(list)
+}

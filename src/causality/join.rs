@@ -1,0 +1,52 @@
+//! The one rule.
+
+use super::record::Entry;
+use crate::dots::DotSet;
+use crate::ids::Dot;
+
+/// The dots that one side of a join speaks for: a set of its own, and one that many records share (a clock).
+///
+/// Two parts, because a clock is sent once for a batch of records and is never copied into each.
+#[derive(Clone, Copy, Debug)]
+pub struct Cover<'a> {
+    /// What the record itself says: its residual, a message's covered set.
+    pub own: &'a DotSet,
+    /// The clock at the instant at which the record was read. Empty for a message that is not a whole record: a
+    /// delta that claims the clock would kill the siblings that it omits.
+    pub shared: &'a DotSet,
+}
+
+impl Cover<'_> {
+    pub(crate) fn contains(&self, dot: Dot) -> bool {
+        self.own.contains(dot) || self.shared.contains(dot)
+    }
+}
+
+/// With E, C for this side and E', C' for the other: `live = (E ∩ E') ∪ (E \ C') ∪ (E' \ C)`.
+///
+/// Live dots belong to their side's cover whether or not it lists them. Both lists are in order of dots, and so is
+/// the result. Tells whether `live` changed. Commutative, associative and idempotent, as the tests show.
+pub(crate) fn join(live: &mut Vec<Entry>, cover: Cover<'_>, other: &[Entry], other_cover: Cover<'_>) -> bool {
+    debug_assert!(is_sorted(live) && is_sorted(other));
+    let before = live.len();
+    live.retain(|entry| contains(other, entry.dot) || !other_cover.contains(entry.dot));
+    let mut changed = live.len() != before;
+    for entry in other {
+        // An entry that was here a moment ago is in the other's list, so `retain` kept it.
+        if let Err(at) = live.binary_search_by(|own| own.dot.cmp(&entry.dot))
+            && !cover.contains(entry.dot)
+        {
+            live.insert(at, entry.clone());
+            changed = true;
+        }
+    }
+    changed
+}
+
+pub(crate) fn contains(entries: &[Entry], dot: Dot) -> bool {
+    entries.iter().any(|entry| entry.dot == dot)
+}
+
+pub(crate) fn is_sorted(entries: &[Entry]) -> bool {
+    entries.windows(2).all(|pair| pair[0].dot < pair[1].dot)
+}

@@ -1,0 +1,193 @@
+//! What is known of one key: at an owner, in a message, at a coordinator, in a hint.
+
+use serde::{Deserialize, Serialize};
+
+use super::join::{Cover, join};
+use super::stamp::Stamp;
+use crate::bytes::Bytes;
+use crate::dots::DotSet;
+use crate::ids::{Dot, WriteId};
+
+/// One live version of a value.
+#[derive(Clone, PartialEq, Eq, Debug, Serialize, Deserialize)]
+pub struct Entry {
+    /// The write event that made it.
+    pub dot: Dot,
+    /// The client's name for the write, if it gave one.
+    pub write_id: Option<WriteId>,
+    /// For last-write-wins among siblings.
+    pub stamp: Stamp,
+    /// The value itself.
+    pub value: Bytes,
+}
+
+/// What an owner keeps of a key.
+///
+/// A record without live entries and without residual says nothing that the clock doesn't: it is absence, and is
+/// dropped at once, without asking anybody (no tombstone, no grace period).
+#[derive(Clone, PartialEq, Eq, Debug, Default)]
+pub struct Record {
+    /// Versions that nothing supersedes, in order of dots. More than one are siblings.
+    pub live: Vec<Entry>,
+    /// Dots that the live entries supersede, or that were deleted, and that the partition's clock does not cover yet.
+    pub residual: DotSet,
+}
+
+/// A part of a key's history on its way to an owner: one write, or several of them joined in a hint.
+///
+/// It speaks for the context that its writers had read and for its own events, never for a clock: it is not the whole
+/// record of anybody.
+#[derive(Clone, PartialEq, Eq, Debug, Default, Serialize, Deserialize)]
+pub struct Update {
+    /// The versions that it brings, in order of dots; none for a delete.
+    pub live: Vec<Entry>,
+    /// All dots that it speaks for: contexts and events.
+    pub covered: DotSet,
+    /// The write events that it is: the clock of an owner that joins it takes them in.
+    pub events: DotSet,
+}
+
+/// What a coordinator knows of a key: the join of whole records, each with the clock of its owner.
+#[derive(Clone, PartialEq, Eq, Debug, Default)]
+pub struct View {
+    /// Versions that none of the replies supersedes, in order of dots.
+    pub live: Vec<Entry>,
+    /// Exactly what the replies speak for. This, and nothing more or less, is the client's context.
+    pub covered: DotSet,
+}
+
+/// What an owner's state went through when something was joined into it.
+#[derive(Clone, PartialEq, Eq, Debug, Default)]
+pub(crate) struct Change {
+    /// The live entries are not what they were.
+    pub(crate) live: bool,
+    /// The residual is not what it was.
+    pub(crate) residual: bool,
+    /// The dots that the clock took in.
+    pub(crate) added: DotSet,
+}
+
+impl Change {
+    /// Whether there is anything to store.
+    pub(crate) fn any(&self) -> bool {
+        self.live || self.residual || !self.added.is_empty()
+    }
+}
+
+impl Record {
+    /// Whether it says nothing that the clock doesn't say.
+    #[must_use]
+    pub fn is_absent(&self) -> bool {
+        self.live.is_empty() && self.residual.is_empty()
+    }
+
+    /// Joins a message into an owner's state: the record of the key and the clock of its partition.
+    ///
+    /// The clock takes in the message's live dots and `events`, and nothing else: not the context, not the fill.
+    /// A clock that claims a dot whose effect is not in the state deletes that write everywhere.
+    pub(crate) fn apply(&mut self, clock: &mut DotSet, live: &[Entry], cover: Cover<'_>, events: &DotSet) -> Change {
+        let live_changed = join(&mut self.live, Cover { own: &self.residual, shared: clock }, live, cover);
+        let mut added = events.minus(clock);
+        for entry in live {
+            if !clock.contains(entry.dot) {
+                added.insert(entry.dot);
+            }
+        }
+        clock.union_with(&added);
+        // Stripping by the whole clock is sound because whatever leaves this owner is filled by the whole clock.
+        let residual_changed = self.absorb(cover, clock);
+        Change { live: live_changed, residual: residual_changed, added }
+    }
+
+    /// residual := (residual ∪ cover) \ clock. Tells whether the residual changed.
+    fn absorb(&mut self, cover: Cover<'_>, clock: &DotSet) -> bool {
+        let mut changed = self.strip(clock);
+        for part in [cover.own, cover.shared] {
+            let uncovered = part.minus(clock);
+            if !uncovered.is_subset(&self.residual) {
+                self.residual.union_with(&uncovered);
+                changed = true;
+            }
+        }
+        changed
+    }
+
+    /// What an owner with this clock shows: the record with all that its owner speaks for.
+    #[must_use]
+    pub fn view(&self, clock: &DotSet) -> View {
+        let mut view = View { live: self.live.clone(), covered: clock.clone() };
+        view.covered.union_with(&self.residual);
+        view
+    }
+
+    /// Leaves out of the residual what the clock covers by now. Tells whether anything went.
+    pub(crate) fn strip(&mut self, clock: &DotSet) -> bool {
+        if !self.residual.intersects(clock) {
+            return false;
+        }
+        self.residual = self.residual.minus(clock);
+        true
+    }
+}
+
+impl Update {
+    /// One put: its value, superseding `context`.
+    #[must_use]
+    pub fn put(entry: Entry, context: &DotSet) -> Self {
+        let named = Self::delete(entry.dot, context);
+        Self { live: vec![entry], ..named }
+    }
+
+    /// One delete: no value, superseding `context`.
+    #[must_use]
+    pub fn delete(dot: Dot, context: &DotSet) -> Self {
+        let mut covered = context.clone();
+        covered.insert(dot);
+        Self { live: Vec::new(), covered, events: DotSet::from_iter([dot]) }
+    }
+
+    /// Joins another update of the same key: what a fallback does with a second hint.
+    pub fn join(&mut self, other: &Self) {
+        let nothing = DotSet::new();
+        join(
+            &mut self.live,
+            Cover { own: &self.covered, shared: &nothing },
+            &other.live,
+            Cover { own: &other.covered, shared: &nothing },
+        );
+        self.covered.union_with(&other.covered);
+        self.events.union_with(&other.events);
+    }
+
+    /// What it speaks for; `nothing` is the empty set, in the place of a clock.
+    #[must_use]
+    pub const fn cover<'a>(&'a self, nothing: &'a DotSet) -> Cover<'a> {
+        Cover { own: &self.covered, shared: nothing }
+    }
+}
+
+impl View {
+    /// Joins a reply: a whole record and what it speaks for.
+    pub fn join(&mut self, live: &[Entry], cover: Cover<'_>) {
+        let nothing = DotSet::new();
+        join(&mut self.live, Cover { own: &self.covered, shared: &nothing }, live, cover);
+        for part in [cover.own, cover.shared] {
+            // The common case is two replicas with equal clocks: nothing is copied.
+            if !part.is_subset(&self.covered) {
+                self.covered.union_with(part);
+            }
+        }
+        for entry in live {
+            self.covered.insert(entry.dot);
+        }
+    }
+
+    /// Whether an owner that showed `live` and `cover` would change its live entries if it joined this view.
+    #[must_use]
+    pub fn is_ahead_of(&self, live: &[Entry], cover: Cover<'_>) -> bool {
+        self.live.iter().any(|entry| !cover.contains(entry.dot) && !live.iter().any(|own| own.dot == entry.dot))
+            || live
+                .iter()
+                .any(|own| self.covered.contains(own.dot) && !self.live.iter().any(|entry| entry.dot == own.dot))
+    }
+}

@@ -1,0 +1,34 @@
+//! The join's laws exhaustively, random runs against a naive model, the paper's figures, hand-made schedules, bytes.
+
+mod controls;
+mod format;
+mod golden;
+mod laws;
+mod model;
+mod schedules;
+mod world;
+
+use super::{Entry, Stamp};
+use crate::bytes::Bytes;
+use crate::dots::DotSet;
+use crate::ids::{Actor, Dot, NodeId, Start, WriteId};
+
+const fn dot(node: u64, counter: u64) -> Dot {
+    Dot { actor: Actor { node: NodeId(node), start: Start(node * 17) }, counter }
+}
+
+fn dots<const N: usize>(list: [Dot; N]) -> DotSet {
+    list.into_iter().collect()
+}
+
+fn entry(dot: Dot, value: &str) -> Entry {
+    Entry { dot, write_id: None, stamp: Stamp(dot.counter), value: Bytes::from(value) }
+}
+
+fn named(dot: Dot, write_id: u128) -> Entry {
+    Entry { write_id: Some(WriteId(write_id)), ..entry(dot, "same") }
+}
+
+fn values(live: &[Entry]) -> Vec<&str> {
+    live.iter().map(|entry| std::str::from_utf8(&entry.value).expect("the tests write text")).collect()
+}

@@ -1,0 +1,331 @@
+//! Settings, validated when they are made. Every default says why.
+
+use std::time::Duration;
+
+/// How many replicas an object has, and how many must answer a read and a write.
+///
+/// With `r + w > n` and strict requests a read sees the last acknowledged write. The paper's common choice is
+/// (3, 2, 2); (n, 1, n) is its read engine, and `w = 1` never refuses a write while one node lives (Dynamo §4.5, §6).
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub struct Quorum {
+    n: u8,
+    r: u8,
+    w: u8,
+}
+
+impl Quorum {
+    /// The most replicas that an object can have.
+    pub const N_MAX: u8 = 16;
+
+    /// `n` replicas, `r` answers to a read, `w` to a write.
+    ///
+    /// # Errors
+    /// [`ConfigError::Quorum`] unless 1 ≤ r ≤ n, 1 ≤ w ≤ n and n ≤ 16.
+    pub const fn new(n: u8, r: u8, w: u8) -> Result<Self, ConfigError> {
+        if n == 0 || n > Self::N_MAX || r == 0 || r > n || w == 0 || w > n {
+            return Err(ConfigError::Quorum { n, r, w });
+        }
+        Ok(Self { n, r, w })
+    }
+
+    /// Replicas of each object.
+    #[must_use]
+    pub const fn n(self) -> u8 {
+        self.n
+    }
+
+    /// Answers that a read waits for.
+    #[must_use]
+    pub const fn r(self) -> u8 {
+        self.r
+    }
+
+    /// Answers that a write waits for.
+    #[must_use]
+    pub const fn w(self) -> u8 {
+        self.w
+    }
+
+    /// Whether every read quorum meets every write quorum.
+    #[must_use]
+    pub const fn overlaps(self) -> bool {
+        self.r as u16 + self.w as u16 > self.n as u16
+    }
+}
+
+/// (3, 2, 2): what the paper's production services commonly use, and what all its measurements used (§6).
+impl Default for Quorum {
+    fn default() -> Self {
+        Self { n: 3, r: 2, w: 2 }
+    }
+}
+
+/// Whose answers count.
+#[derive(Clone, Copy, PartialEq, Eq, Debug, Default, serde::Serialize, serde::Deserialize)]
+pub enum Mode {
+    /// The first N healthy nodes: a fallback that holds a hint for an owner counts toward W, and a read that can't
+    /// reach R owners answers from what it reached. Always writeable; a read may miss the last write (Dynamo §4.6).
+    #[default]
+    Sloppy,
+    /// The key's N owners alone. With R + W > N a read sees the last acknowledged write; with too few owners within
+    /// reach the request is refused.
+    Strict,
+}
+
+/// What must differ between the answers that count.
+#[derive(Clone, Copy, PartialEq, Eq, Debug, Default, serde::Serialize, serde::Deserialize)]
+pub enum Spread {
+    /// The nodes: no node counts twice.
+    #[default]
+    Nodes,
+    /// The zones: W answers of W different zones, so that an acknowledged write survives the loss of W - 1 zones.
+    Zones,
+}
+
+/// Where a write must be on disk before it is acknowledged.
+#[derive(Clone, Copy, PartialEq, Eq, Debug, Default, serde::Serialize, serde::Deserialize)]
+pub enum Durability {
+    /// At all W nodes that count.
+    #[default]
+    Quorum,
+    /// At the coordinator; the other W - 1 have it in memory. Faster where disks are slow (Dynamo §6.1), and a crash
+    /// of the coordinator's disk together with the others' processes loses it.
+    Coordinator,
+}
+
+/// Bounds, each with a named behaviour when it is met.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Limits {
+    /// Longest key in bytes; a longer one is refused. Default 4 KiB: keys travel with every message and hint.
+    pub key: usize,
+    /// Longest value in bytes; a longer one is refused. Default 1 MiB: the paper's objects are usually smaller (§2.1).
+    pub value: usize,
+    /// Most siblings that a put may leave; at the cap the reconciler is asked to merge, and if it keeps all, the put
+    /// is refused. Joins, repair and hints are never cut. Default 100, as in Riak.
+    pub siblings: usize,
+    /// Longest sealed context in bytes; a longer one is refused unread. Default 64 KiB: thousands of actors.
+    pub context: usize,
+    /// Most requests in progress at one node; a further one is refused as overloaded. Default 16,384: 16 × the
+    /// concurrency at which throughput peaks.
+    pub in_flight: usize,
+    /// Most bytes of hints that one node keeps for one target; a further one is refused, and the write doesn't count
+    /// it. Default 256 MiB.
+    pub hint_bytes: u64,
+    /// Most records in one batch of hints. Default 64: enough to make the cost of a batch vanish.
+    pub hint_batch: usize,
+    /// Most keys in one page of a listing. Default 1,000.
+    pub page: usize,
+    /// Longest frame of messages in bytes; a longer one is refused before it is decoded. Default 16 MiB: 16 values.
+    pub frame: usize,
+    /// Most messages that wait for a node; further ones are dropped, as a network may. Default 65,536.
+    pub inbox: usize,
+}
+
+impl Default for Limits {
+    fn default() -> Self {
+        Self {
+            key: 4 << 10,
+            value: 1 << 20,
+            siblings: 100,
+            context: 64 << 10,
+            in_flight: 16_384,
+            hint_bytes: 256 << 20,
+            hint_batch: 64,
+            page: 1_000,
+            frame: 16 << 20,
+            inbox: 65_536,
+        }
+    }
+}
+
+/// Durations of the protocol. None of them is needed for safety.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Timing {
+    /// How long a request may take; then it fails with what it has. Default 2 s.
+    pub deadline: Duration,
+    /// How long a replica may take before the next node is asked in its stead. Default 100 ms: above the p99.9 of a
+    /// healthy replica, below a third of the paper's 300 ms SLA.
+    pub fallback: Duration,
+    /// How long a peer that was asked something may stay silent before it is suspected, and skipped until it is heard
+    /// again. Default 250 ms.
+    pub suspect: Duration,
+    /// How long after an answer late replies are awaited for read repair. Default 50 ms.
+    pub repair: Duration,
+    /// The first pause between probes of a suspected peer; it doubles up to 16 times this. Default 100 ms.
+    pub probe: Duration,
+    /// How often hints are tried, and how long a batch of them may take. Default 500 ms.
+    pub handoff: Duration,
+    /// How often records that still carry a residual are looked at. Default 1 s.
+    pub sweep: Duration,
+    /// How far ahead of its own wall clock a node believes a timestamp. Default 1 minute: beyond what NTP leaves, and
+    /// Aerospike's 27 s.
+    pub skew: Duration,
+    /// How many of a hundred reads may ask one replica more than they need, because the others are slower than their
+    /// own 95th percentile. Default 5: what the tail costs (Dean and Barroso, CACM 2013).
+    pub hedge_percent: u8,
+}
+
+impl Default for Timing {
+    fn default() -> Self {
+        Self {
+            deadline: Duration::from_secs(2),
+            fallback: Duration::from_millis(100),
+            suspect: Duration::from_millis(250),
+            repair: Duration::from_millis(50),
+            probe: Duration::from_millis(100),
+            handoff: Duration::from_millis(500),
+            sweep: Duration::from_secs(1),
+            skew: Duration::from_secs(60),
+            hedge_percent: 5,
+        }
+    }
+}
+
+impl Limits {
+    /// # Errors
+    /// [`ConfigError::Limit`] for a bound of zero, or for a frame that can't hold the largest value with its key.
+    pub fn validate(&self) -> Result<(), ConfigError> {
+        let bounds: [(&'static str, usize); 9] = [
+            ("key", self.key),
+            ("value", self.value),
+            ("siblings", self.siblings),
+            ("context", self.context),
+            ("in_flight", self.in_flight),
+            ("hint_batch", self.hint_batch),
+            ("page", self.page),
+            ("frame", self.frame),
+            ("inbox", self.inbox),
+        ];
+        for (name, value) in bounds {
+            if value == 0 || u32::try_from(value).is_err() {
+                return Err(ConfigError::Limit { name, value });
+            }
+        }
+        let least = (self.key + self.value + self.context).saturating_mul(2);
+        if self.frame < least {
+            return Err(ConfigError::Frame { frame: self.frame, least });
+        }
+        Ok(())
+    }
+}
+
+impl Timing {
+    /// # Errors
+    /// [`ConfigError::Timing`] for a duration of zero, or a fallback or suspicion that comes after the deadline.
+    pub fn validate(&self) -> Result<(), ConfigError> {
+        let durations = [
+            ("deadline", self.deadline),
+            ("fallback", self.fallback),
+            ("suspect", self.suspect),
+            ("repair", self.repair),
+            ("probe", self.probe),
+            ("handoff", self.handoff),
+            ("sweep", self.sweep),
+        ];
+        for (name, duration) in durations {
+            if duration.is_zero() {
+                return Err(ConfigError::Timing { name, duration });
+            }
+        }
+        if self.fallback >= self.deadline {
+            return Err(ConfigError::Timing { name: "fallback", duration: self.fallback });
+        }
+        Ok(())
+    }
+}
+
+/// Why settings were refused. Nothing was opened or written.
+#[derive(Clone, PartialEq, Eq, Debug, thiserror::Error)]
+#[non_exhaustive]
+pub enum ConfigError {
+    /// Not 1 ≤ r ≤ n, 1 ≤ w ≤ n, n ≤ 16. Nothing was opened.
+    #[error("no such quorum: n {n}, r {r}, w {w}; it takes 1 ≤ r ≤ n, 1 ≤ w ≤ n and n ≤ 16")]
+    Quorum {
+        /// Replicas.
+        n: u8,
+        /// Answers to a read.
+        r: u8,
+        /// Answers to a write.
+        w: u8,
+    },
+    /// A keyspace's number of replicas is not the layout's. Nothing was opened.
+    #[error("keyspace {keyspace:?} wants {n} replicas, the layout has {layout}")]
+    Replicas {
+        /// The keyspace.
+        keyspace: String,
+        /// What it wants.
+        n: u8,
+        /// What the layout has.
+        layout: u8,
+    },
+    /// A bound is zero or beyond 4 GiB. Nothing was opened.
+    #[error("the bound {name} can't be {value}")]
+    Limit {
+        /// The bound's name in [`Limits`].
+        name: &'static str,
+        /// Its value.
+        value: usize,
+    },
+    /// The largest frame can't hold the largest value. Nothing was opened.
+    #[error("a frame of {frame} bytes can't hold key, value and context twice: it takes {least}")]
+    Frame {
+        /// The frame's bound.
+        frame: usize,
+        /// What it takes.
+        least: usize,
+    },
+    /// A duration is zero, or later than the deadline. Nothing was opened.
+    #[error("the duration {name} can't be {duration:?}")]
+    Timing {
+        /// The duration's name in [`Timing`].
+        name: &'static str,
+        /// Its value.
+        duration: Duration,
+    },
+    /// Two keyspaces have one name, or names whose ids collide. Nothing was opened.
+    #[error("keyspaces {0:?} and {1:?} are one: rename one of them")]
+    Keyspaces(String, String),
+    /// There is no keyspace, or no shard. Nothing was opened.
+    #[error("there must be at least one {0}")]
+    Nothing(&'static str),
+    /// The node is not a member of the layout. Nothing was opened.
+    #[error("{0} is not a member of the layout")]
+    NotAMember(crate::ids::NodeId),
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn impossible_quorums_are_refused_and_all_others_are_not() {
+        for n in 0..=20 {
+            for r in 0..=20 {
+                for w in 0..=20 {
+                    let possible = (1..=16).contains(&n) && (1..=n).contains(&r) && (1..=n).contains(&w);
+                    match Quorum::new(n, r, w) {
+                        Ok(quorum) => {
+                            assert!(possible);
+                            assert_eq!((quorum.n(), quorum.r(), quorum.w()), (n, r, w));
+                            assert_eq!(quorum.overlaps(), r + w > n);
+                        }
+                        Err(error) => {
+                            assert!(!possible);
+                            assert_eq!(error, ConfigError::Quorum { n, r, w });
+                        }
+                    }
+                }
+            }
+        }
+    }
+
+    #[test]
+    fn the_defaults_are_valid_and_each_zero_is_not() {
+        assert_eq!(Limits::default().validate(), Ok(()));
+        assert_eq!(Timing::default().validate(), Ok(()));
+        assert!(Limits { key: 0, ..Limits::default() }.validate().is_err());
+        assert!(Limits { frame: 1 << 20, ..Limits::default() }.validate().is_err());
+        assert!(Timing { probe: Duration::ZERO, ..Timing::default() }.validate().is_err());
+        assert!(Timing { fallback: Duration::from_secs(3), ..Timing::default() }.validate().is_err());
+    }
+}

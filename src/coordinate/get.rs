@@ -1,0 +1,343 @@
+//! The coordinator of a get.
+
+use std::sync::Arc;
+
+use super::{Patience, Roster, Wait};
+use crate::causality::{Cover, Entry, Update, View};
+use crate::config::{Mode, Spread};
+use crate::dots::DotSet;
+use crate::error::{Answer, Refusal, Shortfall};
+use crate::ids::{NodeId, PartitionId};
+use crate::message::Shown;
+use crate::time::Time;
+use crate::verdict::{Decision, Verdict};
+
+/// A get in progress.
+///
+/// The R owners that are likely to be fastest are asked at once, another when one refuses or is late, or when it is
+/// slower than its own 95th percentile and the budget allows. A fallback is asked only where owners are out of reach,
+/// and what it holds is joined but never counted: a fallback without hints has no information, which is not "nothing".
+#[derive(Debug)]
+pub(crate) struct Getting {
+    rule: GetRule,
+    partition: PartitionId,
+    asked: Vec<Asked>,
+    verdict: Verdict,
+    replies: Vec<OwnerReply>,
+    hints: Vec<Arc<Update>>,
+    /// Who answered first: the best coordinator for the write that follows.
+    fastest: Option<NodeId>,
+    answered: bool,
+}
+
+/// What it takes for a read to succeed.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub(crate) struct GetRule {
+    pub(crate) r: u8,
+    pub(crate) mode: Mode,
+    pub(crate) spread: Spread,
+    pub(crate) all: bool,
+}
+
+#[derive(Debug)]
+struct Asked {
+    node: NodeId,
+    since: Time,
+    state: State,
+    slot: Option<u8>,
+}
+
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+enum State {
+    Waiting { wait: Wait, hedged: bool },
+    Answered(Answer),
+}
+
+/// What an owner showed: kept until the answer is out, to know who is behind.
+#[derive(Debug)]
+pub(crate) struct OwnerReply {
+    pub(crate) node: NodeId,
+    pub(crate) live: Vec<Entry>,
+    pub(crate) residual: DotSet,
+    pub(crate) clock: Arc<DotSet>,
+}
+
+impl OwnerReply {
+    fn cover(&self) -> Cover<'_> {
+        Cover { own: &self.residual, shared: &self.clock }
+    }
+}
+
+/// How a get ended for the client.
+#[derive(Clone, PartialEq, Eq, Debug)]
+pub(crate) enum Outcome {
+    Done { view: View, owners: u8, fastest: Option<NodeId> },
+    Failed(Shortfall),
+}
+
+impl Getting {
+    pub(crate) fn start(
+        rule: GetRule,
+        partition: PartitionId,
+        roster: Roster<'_>,
+        now: Time,
+        ask: &mut Vec<NodeId>,
+    ) -> Self {
+        let verdict = match rule.spread {
+            Spread::Nodes => Verdict::of_nodes(rule.r, 0),
+            Spread::Zones => Verdict::of_zones(rule.r, 0),
+        };
+        let mut get = Self {
+            rule,
+            partition,
+            asked: Vec::with_capacity(usize::from(roster.layout.n())),
+            verdict,
+            replies: Vec::with_capacity(usize::from(rule.r)),
+            hints: Vec::new(),
+            fastest: None,
+            answered: false,
+        };
+        let wanted = if rule.all || rule.spread == Spread::Zones { u8::MAX } else { rule.r };
+        for _ in 0..wanted {
+            if !get.ask_owner(false, roster, now, ask) {
+                break;
+            }
+        }
+        let missing = usize::from(rule.r).saturating_sub(get.asked.len());
+        for _ in 0..missing {
+            get.ask_another(roster, now, ask);
+        }
+        get.set_spare(roster);
+        get
+    }
+
+    /// Asks the fastest owner that was not asked yet; suspected ones only where `desperate`.
+    fn ask_owner(&mut self, desperate: bool, roster: Roster<'_>, now: Time, ask: &mut Vec<NodeId>) -> bool {
+        let free = |node: &NodeId| {
+            self.asked.iter().all(|asked| asked.node != *node) && (desperate || !roster.is_suspected(*node))
+        };
+        let owners = roster.layout.owners(self.partition).iter().copied();
+        let Some(node) = owners.filter(free).min_by_key(|&node| roster.typical(node)) else { return false };
+        let zone = if self.rule.spread == Spread::Zones { roster.zone(node) } else { 0 };
+        let slot = Some(self.verdict.ask(zone));
+        self.push(node, slot, now, ask);
+        true
+    }
+
+    /// Asks the next node in the stead of one that doesn't answer: an owner, else (sloppy) a fallback, else a suspect.
+    fn ask_another(&mut self, roster: Roster<'_>, now: Time, ask: &mut Vec<NodeId>) {
+        if self.ask_owner(false, roster, now, ask) {
+            return;
+        }
+        // This node is a fallback too where it is not an owner, and asking itself costs nothing.
+        let owners = roster.layout.owners(self.partition);
+        let me = Some(roster.me).filter(|me| !owners.contains(me));
+        let free = |node: &NodeId| self.asked.iter().all(|asked| asked.node != *node);
+        let fallback = match self.rule.mode {
+            Mode::Sloppy => me.into_iter().chain(roster.fallbacks(self.partition)).find(free),
+            Mode::Strict => None,
+        };
+        match fallback {
+            Some(node) if self.asked.len() < usize::from(Verdict::SLOTS) => self.push(node, None, now, ask),
+            _ => {
+                self.ask_owner(true, roster, now, ask);
+            }
+        }
+    }
+
+    fn push(&mut self, node: NodeId, slot: Option<u8>, now: Time, ask: &mut Vec<NodeId>) {
+        let state = State::Waiting { wait: Wait::Fresh, hedged: false };
+        self.asked.push(Asked { node, since: now, state, slot });
+        ask.push(node);
+    }
+
+    /// How many owners could still be asked: while there are any, a refusal is not the end.
+    fn set_spare(&mut self, roster: Roster<'_>) {
+        let owners = roster.layout.owners(self.partition);
+        let spare = owners.iter().filter(|owner| self.asked.iter().all(|asked| asked.node != **owner)).count();
+        self.verdict.set_spare(spare as u8);
+    }
+
+    /// Takes a node's answer in, and asks another if it was of no use.
+    pub(crate) fn answer(
+        &mut self,
+        node: NodeId,
+        result: Result<Shown, Refusal>,
+        roster: Roster<'_>,
+        now: Time,
+        ask: &mut Vec<NodeId>,
+    ) {
+        let Some(asked) = self.asked.iter_mut().find(|asked| asked.node == node) else { return };
+        let State::Waiting { wait, .. } = asked.state else { return };
+        let slot = asked.slot;
+        let (answer, counts) = match (&result, slot) {
+            (Ok(Shown::Owner { .. }), Some(_)) => (Answer::Done, true),
+            (Ok(Shown::Hint(_)), _) => (Answer::Hinted(node), false),
+            (Ok(Shown::Nothing | Shown::Owner { .. }), _) => (Answer::NoInformation, false),
+            (Err(refusal), _) => (Answer::Refused(*refusal), false),
+        };
+        asked.state = State::Answered(answer);
+        match result {
+            Ok(Shown::Owner { live, residual, clock }) if counts => {
+                self.fastest.get_or_insert(node);
+                self.replies.push(OwnerReply { node, live, residual, clock });
+            }
+            Ok(Shown::Hint(update)) => self.hints.push(update),
+            Ok(Shown::Owner { .. } | Shown::Nothing) | Err(_) => {}
+        }
+        match slot {
+            Some(slot) if counts => self.verdict.good(slot),
+            // It was late, so another was asked already.
+            Some(slot) => {
+                if wait == Wait::Fresh && !self.answered {
+                    self.ask_another(roster, now, ask);
+                    self.set_spare(roster);
+                }
+                self.verdict.bad(slot);
+            }
+            None => {}
+        }
+    }
+
+    /// Asks others in the stead of those that are late. Returns the nodes that may be down.
+    pub(crate) fn late(
+        &mut self,
+        roster: Roster<'_>,
+        now: Time,
+        patience: Patience,
+        ask: &mut Vec<NodeId>,
+    ) -> Vec<NodeId> {
+        let mut silent = Vec::new();
+        for at in 0..self.asked.len() {
+            let asked = &mut self.asked[at];
+            let State::Waiting { wait, hedged } = asked.state else { continue };
+            let next = wait.at(asked.since, now, patience);
+            if next == wait {
+                continue;
+            }
+            asked.state = State::Waiting { wait: next, hedged };
+            silent.push(asked.node);
+            if wait == Wait::Fresh && !self.answered {
+                self.ask_another(roster, now, ask);
+            }
+        }
+        self.set_spare(roster);
+        silent
+    }
+
+    /// Asks one more owner if one is slower than its own 95th percentile and the budget `allows`. True if it asked.
+    pub(crate) fn hedge(&mut self, allowed: bool, roster: Roster<'_>, now: Time, ask: &mut Vec<NodeId>) -> bool {
+        let mut hedged = false;
+        for at in 0..self.asked.len() {
+            let asked = &mut self.asked[at];
+            if let State::Waiting { wait, hedged: false } = asked.state
+                && roster.p95(asked.node).is_some_and(|p95| now.since(asked.since) >= p95)
+            {
+                asked.state = State::Waiting { wait, hedged: true };
+                hedged |= allowed && !hedged && self.ask_owner(false, roster, now, ask);
+            }
+        }
+        self.set_spare(roster);
+        hedged
+    }
+
+    /// The answer for the client, once, as soon as it is final; `expired` when the request's time is over.
+    pub(crate) fn outcome(&mut self, expired: bool) -> Option<Outcome> {
+        if self.answered {
+            return None;
+        }
+        let outcome = match self.verdict.decision() {
+            Decision::Reached => self.done(),
+            Decision::Open if !expired && !self.is_exhausted() => return None,
+            Decision::Failed if self.is_waiting() && !expired && self.rule.mode == Mode::Sloppy => return None,
+            // Sloppy: what was reached is the answer, and says how many owners that was.
+            Decision::Open | Decision::Failed
+                if self.rule.mode == Mode::Sloppy && (!self.replies.is_empty() || !self.hints.is_empty()) =>
+            {
+                self.done()
+            }
+            Decision::Open if !expired => return None,
+            Decision::Open | Decision::Failed => Outcome::Failed(self.shortfall()),
+        };
+        self.answered = true;
+        Some(outcome)
+    }
+
+    /// Whether any node that was asked may still answer in time.
+    fn is_waiting(&self) -> bool {
+        self.asked.iter().any(|asked| matches!(asked.state, State::Waiting { wait: Wait::Fresh, .. }))
+    }
+
+    fn is_exhausted(&self) -> bool {
+        self.rule.mode == Mode::Sloppy && !self.is_waiting()
+    }
+
+    fn done(&self) -> Outcome {
+        let owners = self.replies.len() as u8;
+        Outcome::Done { view: self.view(), owners, fastest: self.fastest }
+    }
+
+    /// The join of all that was shown.
+    pub(crate) fn view(&self) -> View {
+        let mut view = View::default();
+        for reply in &self.replies {
+            view.join(&reply.live, reply.cover());
+        }
+        let nothing = DotSet::new();
+        for hint in &self.hints {
+            view.join(&hint.live, Cover { own: &hint.covered, shared: &nothing });
+        }
+        view
+    }
+
+    /// The owners that would change if they joined all that was shown.
+    pub(crate) fn behind(&self) -> Vec<NodeId> {
+        // Replicas that show the same dots agree, whatever their clocks: the common case needs no join.
+        let alike = |reply: &OwnerReply| {
+            let dots = |entries: &[Entry]| entries.iter().map(|entry| entry.dot).collect::<Vec<_>>();
+            reply.live.len() == self.replies[0].live.len() && dots(&reply.live) == dots(&self.replies[0].live)
+        };
+        if self.hints.is_empty() && self.replies.iter().skip(1).all(alike) {
+            return Vec::new();
+        }
+        let view = self.view();
+        let behind = self.replies.iter().filter(|reply| view.is_ahead_of(&reply.live, reply.cover()));
+        behind.map(|reply| reply.node).collect()
+    }
+
+    /// When a node was asked.
+    pub(crate) fn asked_at(&self, node: NodeId) -> Option<Time> {
+        self.asked.iter().find(|asked| asked.node == node).map(|asked| asked.since)
+    }
+
+    fn shortfall(&self) -> Shortfall {
+        let answer = |asked: &Asked| match asked.state {
+            State::Waiting { .. } => Answer::Silent,
+            State::Answered(answer) => answer,
+        };
+        Shortfall {
+            needed: self.verdict.needed(),
+            got: self.verdict.got(),
+            answers: self.asked.iter().map(|asked| (asked.node, answer(asked))).collect(),
+        }
+    }
+
+    /// When [`Getting::late`] or [`Getting::hedge`] has something to do.
+    pub(crate) fn due(&self, roster: Roster<'_>, patience: Patience) -> Option<Time> {
+        let waits = self.asked.iter().filter_map(|asked| {
+            let State::Waiting { wait, hedged } = asked.state else { return None };
+            let hedge = roster.p95(asked.node).filter(|_| !hedged && !self.answered).map(|p95| asked.since + p95);
+            [wait.due(asked.since, patience), hedge].into_iter().flatten().min()
+        });
+        waits.min()
+    }
+
+    pub(crate) fn is_answered(&self) -> bool {
+        self.answered
+    }
+
+    /// Whether everybody who was asked has answered.
+    pub(crate) fn is_complete(&self) -> bool {
+        self.asked.iter().all(|asked| matches!(asked.state, State::Answered(_)))
+    }
+}

@@ -1,0 +1,116 @@
+//! The coordinator of one request: whom to ask, when to ask another, when to answer.
+//!
+//! Pure machines: they are told what was answered and what time it is, and return what to do. They touch no storage
+//! and send nothing (Dynamo §4.5, §5: one state machine per request).
+
+mod get;
+mod put;
+
+pub(crate) use get::{GetRule, Getting, Outcome as GetOutcome};
+pub(crate) use put::{Order, Outcome as PutOutcome, Putting};
+
+use std::time::Duration;
+
+use crate::ids::{NodeId, PartitionId};
+use crate::ring::Layout;
+use crate::suspicion::Peers;
+use crate::time::Time;
+
+/// How long a node that was asked has kept the coordinator waiting.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+enum Wait {
+    /// It may answer any moment.
+    Fresh,
+    /// Another was asked in its stead; its answer still counts.
+    Late,
+    /// It was looked at whether it is to be suspected.
+    Silent,
+}
+
+impl Wait {
+    /// The next look at a node that was asked at `since`.
+    fn due(self, since: Time, patience: Patience) -> Option<Time> {
+        match self {
+            Self::Fresh => Some(since + patience.fallback),
+            Self::Late => Some(since + patience.suspect),
+            Self::Silent => None,
+        }
+    }
+
+    /// Where it stands at `now`.
+    fn at(self, since: Time, now: Time, patience: Patience) -> Self {
+        let waited = now.since(since);
+        if waited >= patience.suspect {
+            Self::Silent
+        } else if waited >= patience.fallback {
+            Self::Late
+        } else {
+            self
+        }
+    }
+}
+
+/// How long nodes are waited for.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Patience {
+    /// Then another is asked in its stead.
+    pub(crate) fallback: Duration,
+    /// Then it is looked at whether it is to be suspected. Not before `fallback`.
+    pub(crate) suspect: Duration,
+}
+
+/// What a coordinator sees of the cluster.
+#[derive(Clone, Copy)]
+pub(crate) struct Roster<'a> {
+    pub(crate) layout: &'a Layout,
+    pub(crate) peers: &'a Peers,
+    /// The zone of each member, numbered from 0.
+    pub(crate) zones: &'a [u8],
+    pub(crate) me: NodeId,
+    /// A peer that usually takes longer is not waited for alone.
+    pub(crate) slow: Duration,
+}
+
+impl Roster<'_> {
+    fn index(&self, node: NodeId) -> usize {
+        self.layout.index_of(node).expect("preference lists are made of members")
+    }
+
+    fn is_suspected(&self, node: NodeId) -> bool {
+        node != self.me && self.peers.is_suspected(self.index(node))
+    }
+
+    fn is_slow(&self, node: NodeId) -> bool {
+        node != self.me && self.peers.is_slow(self.index(node), self.slow)
+    }
+
+    fn zone(&self, node: NodeId) -> u8 {
+        self.zones[self.index(node)]
+    }
+
+    /// The nodes after the owners that are not suspected, in order, without this node.
+    fn fallbacks(&self, partition: PartitionId) -> impl Iterator<Item = NodeId> {
+        self.layout
+            .preference_list(partition)
+            .skip(usize::from(self.layout.n()))
+            .filter(|&node| node != self.me && !self.is_suspected(node))
+    }
+
+    /// The owner to send a write to: the one that the context names, else the fastest that is not suspected.
+    pub(crate) fn best_owner(&self, partition: PartitionId, route: Option<NodeId>, tried: &[NodeId]) -> Option<NodeId> {
+        let eligible = |node: &NodeId| !tried.contains(node) && !self.is_suspected(*node);
+        let owners = self.layout.owners(partition);
+        if let Some(node) = route.filter(|node| owners.contains(node) && eligible(node)) {
+            return Some(node);
+        }
+        owners.iter().copied().filter(eligible).min_by_key(|&node| self.typical(node))
+    }
+
+    fn typical(&self, node: NodeId) -> Duration {
+        if node == self.me { Duration::ZERO } else { self.peers.typical(self.index(node)) }
+    }
+
+    fn p95(&self, node: NodeId) -> Option<Duration> {
+        self.peers.p95(self.index(node))
+    }
+}

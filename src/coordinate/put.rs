@@ -1,0 +1,271 @@
+//! The coordinator of a put.
+
+use super::{Patience, Roster, Wait};
+use crate::config::{Mode, Spread};
+use crate::error::{Answer, Refusal, Shortfall};
+use crate::ids::{NodeId, PartitionId};
+use crate::message::WriteRule;
+use crate::time::Time;
+use crate::verdict::{Decision, Verdict};
+
+/// A put in progress: who was asked to store it, for whom, and what they said.
+///
+/// All N owners are asked at once. For one that is suspected, refuses or is late, the next healthy node of the
+/// preference list keeps a hint; where there is none, the coordinator does. A node counts once.
+#[derive(Debug)]
+pub(crate) struct Putting {
+    rule: WriteRule,
+    partition: PartitionId,
+    places: Vec<Place>,
+    verdict: Verdict,
+    /// Owners for whom this node keeps the hint itself.
+    kept: Vec<NodeId>,
+    answered: bool,
+}
+
+#[derive(Debug)]
+struct Place {
+    node: NodeId,
+    owner: NodeId,
+    state: State,
+    slot: Option<u8>,
+}
+
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+enum State {
+    Waiting { since: Time, wait: Wait },
+    Stored,
+    Failed(Answer),
+}
+
+/// What the coordinator is to do.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub(crate) enum Order {
+    /// Send the write, as a hint if it is for another node.
+    Write { to: NodeId, hint_for: Option<NodeId> },
+    /// Keep it as a hint on this node.
+    Keep { owner: NodeId },
+}
+
+/// How a put ended for the client.
+#[derive(Clone, PartialEq, Eq, Debug)]
+pub(crate) enum Outcome {
+    Done { owners: u8, fallbacks: u8, only_here: bool },
+    Failed(Shortfall),
+}
+
+impl Putting {
+    /// Starts; an owner that coordinates has applied the write already, and reports it with [`Putting::stored`] when
+    /// it is durable.
+    pub(crate) fn start(
+        rule: WriteRule,
+        partition: PartitionId,
+        roster: Roster<'_>,
+        now: Time,
+        orders: &mut Vec<Order>,
+    ) -> Self {
+        let verdict = match rule.spread {
+            Spread::Nodes => Verdict::of_nodes(rule.w, 0),
+            Spread::Zones => Verdict::of_zones(rule.w, 0),
+        };
+        let owners = roster.layout.owners(partition);
+        let places = Vec::with_capacity(owners.len());
+        let mut put = Self { rule, partition, places, verdict, kept: Vec::new(), answered: false };
+        // Suspicion may be wrong: where too few others are left to reach W, suspects are asked all the same.
+        let healthy = owners.iter().filter(|&&node| !roster.is_suspected(node)).count();
+        let desperate = match rule.mode {
+            Mode::Strict => healthy < usize::from(rule.w),
+            Mode::Sloppy => healthy + roster.fallbacks(partition).take(owners.len()).count() < usize::from(rule.w),
+        };
+        for &owner in owners {
+            if owner == roster.me || !roster.is_suspected(owner) || desperate {
+                put.ask(owner, owner, roster, now, orders);
+            } else {
+                put.places.push(Place { node: owner, owner, state: State::Failed(Answer::Suspected), slot: None });
+            }
+        }
+        for &owner in owners {
+            if owner != roster.me && (roster.is_suspected(owner) || roster.is_slow(owner)) {
+                put.stand_in(owner, roster, now, orders);
+            }
+        }
+        put
+    }
+
+    fn ask(&mut self, node: NodeId, owner: NodeId, roster: Roster<'_>, now: Time, orders: &mut Vec<Order>) {
+        // A hint counts toward W in sloppy mode alone.
+        let counts = node == owner || self.rule.mode == Mode::Sloppy;
+        let slot = counts.then(|| {
+            let zone = if self.rule.spread == Spread::Zones { roster.zone(node) } else { 0 };
+            self.verdict.ask(zone)
+        });
+        self.places.push(Place { node, owner, state: State::Waiting { since: now, wait: Wait::Fresh }, slot });
+        if node != roster.me {
+            orders.push(Order::Write { to: node, hint_for: (node != owner).then_some(owner) });
+        }
+    }
+
+    /// Finds a node to keep the write for `owner`: the next healthy one that was not asked yet, else this one.
+    fn stand_in(&mut self, owner: NodeId, roster: Roster<'_>, now: Time, orders: &mut Vec<Order>) {
+        let free = roster.fallbacks(self.partition).find(|node| self.places.iter().all(|place| place.node != *node));
+        match free {
+            Some(node) if self.places.len() < usize::from(Verdict::SLOTS) => {
+                self.ask(node, owner, roster, now, orders);
+            }
+            _ if self.kept.contains(&owner) => {}
+            _ => {
+                self.kept.push(owner);
+                orders.push(Order::Keep { owner });
+            }
+        }
+    }
+
+    /// A node has stored it.
+    pub(crate) fn stored(&mut self, node: NodeId) {
+        if let Some(place) = self.places.iter_mut().find(|place| place.node == node) {
+            place.state = State::Stored;
+            if let Some(slot) = place.slot {
+                self.verdict.good(slot);
+            }
+        }
+    }
+
+    /// A node has refused it.
+    pub(crate) fn refused(
+        &mut self,
+        node: NodeId,
+        refusal: Refusal,
+        roster: Roster<'_>,
+        now: Time,
+        orders: &mut Vec<Order>,
+    ) {
+        let Some(at) =
+            self.places.iter().position(|place| place.node == node && matches!(place.state, State::Waiting { .. }))
+        else {
+            return;
+        };
+        let (owner, slot) = (self.places[at].owner, self.places[at].slot);
+        self.places[at].state = State::Failed(Answer::Refused(refusal));
+        // Another node is asked before the failure is counted, so that it is not final too early.
+        if !self.is_covered(owner) {
+            self.stand_in(owner, roster, now, orders);
+        }
+        if let Some(slot) = slot {
+            self.verdict.bad(slot);
+        }
+    }
+
+    /// Asks others in the stead of those that are late. Returns the nodes that may be down.
+    pub(crate) fn late(
+        &mut self,
+        roster: Roster<'_>,
+        now: Time,
+        patience: Patience,
+        orders: &mut Vec<Order>,
+    ) -> Vec<NodeId> {
+        let mut silent = Vec::new();
+        for at in 0..self.places.len() {
+            let place = &mut self.places[at];
+            let State::Waiting { since, wait } = place.state else { continue };
+            let next = wait.at(since, now, patience);
+            if place.node == roster.me || next == wait {
+                continue;
+            }
+            place.state = State::Waiting { since, wait: next };
+            let owner = place.owner;
+            silent.push(place.node);
+            if !self.is_covered(owner) {
+                self.stand_in(owner, roster, now, orders);
+            }
+        }
+        silent
+    }
+
+    /// Whether the owner has it, or a node that keeps it for the owner does, or may yet.
+    fn is_covered(&self, owner: NodeId) -> bool {
+        self.kept.contains(&owner)
+            || self.places.iter().any(|place| {
+                place.owner == owner && matches!(place.state, State::Stored | State::Waiting { wait: Wait::Fresh, .. })
+            })
+    }
+
+    /// Owners for whom nobody is known to have it: this node keeps it when the request is given up.
+    pub(crate) fn uncovered(&self, roster: Roster<'_>) -> Vec<NodeId> {
+        let covered = |owner: &NodeId| {
+            *owner == roster.me
+                || self.kept.contains(owner)
+                || self.places.iter().any(|place| place.owner == *owner && place.state == State::Stored)
+        };
+        roster.layout.owners(self.partition).iter().copied().filter(|owner| !covered(owner)).collect()
+    }
+
+    /// The answer for the client, once, as soon as it is final; `expired` when the request's time is over.
+    pub(crate) fn outcome(&mut self, expired: bool) -> Option<Outcome> {
+        if self.answered {
+            return None;
+        }
+        let outcome = match self.verdict.decision() {
+            Decision::Reached => self.done(false),
+            Decision::Open if !expired => return None,
+            // The one case in which a hint at the coordinator counts: sloppy, W = 1, and nobody else within reach.
+            Decision::Open | Decision::Failed
+                if self.rule.mode == Mode::Sloppy && self.rule.w == 1 && !self.kept.is_empty() =>
+            {
+                self.done(true)
+            }
+            Decision::Open | Decision::Failed => Outcome::Failed(self.shortfall()),
+        };
+        self.answered = true;
+        Some(outcome)
+    }
+
+    fn done(&self, only_here: bool) -> Outcome {
+        let stored = |hints: bool| {
+            let places = self.places.iter();
+            places.filter(|place| place.state == State::Stored && (place.node != place.owner) == hints).count() as u8
+        };
+        Outcome::Done { owners: stored(false), fallbacks: stored(true), only_here }
+    }
+
+    fn shortfall(&self) -> Shortfall {
+        let answer = |place: &Place| match place.state {
+            State::Waiting { .. } => Answer::Silent,
+            State::Stored if place.node != place.owner => Answer::Hinted(place.owner),
+            State::Stored => Answer::Done,
+            State::Failed(answer) => answer,
+        };
+        Shortfall {
+            needed: self.verdict.needed(),
+            got: self.verdict.got(),
+            answers: self.places.iter().map(|place| (place.node, answer(place))).collect(),
+        }
+    }
+
+    /// When [`Putting::late`] has something to do.
+    pub(crate) fn due(&self, patience: Patience) -> Option<Time> {
+        let waits = self.places.iter().filter_map(|place| match place.state {
+            State::Waiting { since, wait } => wait.due(since, patience),
+            State::Stored | State::Failed(_) => None,
+        });
+        waits.min()
+    }
+
+    pub(crate) fn is_answered(&self) -> bool {
+        self.answered
+    }
+
+    /// Whether the client has its answer and every owner has the write, or somebody keeps it for the owner.
+    pub(crate) fn is_over(&self) -> bool {
+        self.answered
+            && self.places.iter().all(|place| {
+                place.state == State::Stored
+                    || self.kept.contains(&place.owner)
+                    || self.places.iter().any(|other| other.owner == place.owner && other.state == State::Stored)
+            })
+    }
+
+    /// Whether anybody is known to have stored it.
+    pub(crate) fn is_anywhere(&self) -> bool {
+        self.places.iter().any(|place| place.state == State::Stored)
+    }
+}

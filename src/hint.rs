@@ -1,0 +1,208 @@
+//! Writes that are kept for other nodes until they answer again (hinted handoff, Dynamo §4.6).
+
+use std::collections::BTreeMap;
+use std::ops::ControlFlow;
+use std::sync::Arc;
+
+use crate::bytes::Bytes;
+use crate::causality::Update;
+use crate::error::StorageError;
+use crate::hash::Secret;
+use crate::ids::NodeId;
+use crate::key::Key;
+use crate::storage::{Batch, Space, Storage, Stored};
+use crate::wire::FormatError;
+
+/// The hints of one shard, per target and key.
+///
+/// A hint knows the contexts of its own writes and nothing of a partition's clock. It leaves only when the target has
+/// acknowledged the very version that is stored: what was joined into it meanwhile has not arrived yet.
+#[derive(Debug, Default)]
+pub(crate) struct HintStore {
+    targets: BTreeMap<NodeId, Queue>,
+    next_version: u64,
+    batch: Batch,
+    name: Vec<u8>,
+}
+
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub(crate) struct Queue {
+    pub(crate) count: u64,
+    pub(crate) bytes: u64,
+}
+
+/// A hint as it leaves, with the version that its acknowledgement must name.
+#[derive(Clone, Debug)]
+pub(crate) struct Outgoing {
+    pub(crate) key: Key,
+    pub(crate) update: Arc<Update>,
+    pub(crate) version: u64,
+}
+
+/// What became of a hint that was to be kept.
+#[derive(Debug)]
+pub(crate) enum Kept {
+    /// It is stored.
+    Stored(Stored),
+    /// There is no room for it. Nothing was stored.
+    Full,
+}
+
+impl HintStore {
+    pub(crate) fn open<S: Storage>(storage: &S) -> Result<Self, StorageError> {
+        let mut store = Self { next_version: 1, ..Self::default() };
+        let mut damage = None;
+        storage.scan(Space::Hints, &[], &mut |name, value| match (name.first_chunk::<8>(), version(value)) {
+            (Some(target), Some((version, _))) => {
+                let queue = store.targets.entry(NodeId(u64::from_be_bytes(*target))).or_default();
+                queue.count += 1;
+                queue.bytes += value.len() as u64;
+                store.next_version = store.next_version.max(version + 1);
+                ControlFlow::Continue(())
+            }
+            _ => {
+                damage = Some(FormatError::Truncated);
+                ControlFlow::Break(())
+            }
+        })?;
+        damage.map_or(Ok(store), |error| Err(error.into()))
+    }
+
+    /// Keeps an update for `target`, joined with what is kept already; at most `limit` bytes per target.
+    pub(crate) fn keep<S: Storage>(
+        &mut self,
+        storage: &mut S,
+        target: NodeId,
+        key: &Key,
+        update: &Update,
+        limit: u64,
+    ) -> Result<Kept, StorageError> {
+        hint_name(&mut self.name, target, key);
+        let old = storage.get(Space::Hints, &self.name)?;
+        let mut kept = match &old {
+            None => Update::default(),
+            Some(bytes) => decode(bytes)?.1,
+        };
+        kept.join(update);
+        let version = self.next_version;
+        self.batch.clear();
+        let mut length = 0;
+        let name = &self.name;
+        self.batch.put_with(
+            Space::Hints,
+            |out| out.extend_from_slice(name),
+            |out| {
+                let start = out.len();
+                out.extend_from_slice(&version.to_le_bytes());
+                kept.encode_into(out);
+                length = (out.len() - start) as u64;
+            },
+        );
+        let queue = self.targets.entry(target).or_default();
+        let bytes = queue.bytes - old.as_ref().map_or(0, |bytes| bytes.len() as u64) + length;
+        if bytes > limit && length > old.as_ref().map_or(0, |bytes| bytes.len() as u64) {
+            return Ok(Kept::Full);
+        }
+        let stored = Stored::write(storage, &self.batch)?;
+        self.next_version += 1;
+        queue.count += u64::from(old.is_none());
+        queue.bytes = bytes;
+        Ok(Kept::Stored(stored))
+    }
+
+    /// All that is kept of a key, for whomever: what a read may be told by a fallback.
+    pub(crate) fn held<S: Storage>(&mut self, storage: &S, key: &Key) -> Result<Option<Update>, StorageError> {
+        let mut held: Option<Update> = None;
+        for (&target, queue) in &self.targets {
+            if queue.count == 0 {
+                continue;
+            }
+            hint_name(&mut self.name, target, key);
+            if let Some(bytes) = storage.get(Space::Hints, &self.name)? {
+                held.get_or_insert_default().join(&decode(&bytes)?.1);
+            }
+        }
+        Ok(held)
+    }
+
+    /// Up to `limit` hints for `target`, in the order of the ring.
+    pub(crate) fn batch<S: Storage>(
+        storage: &S,
+        secret: &Secret,
+        target: NodeId,
+        limit: usize,
+    ) -> Result<Vec<Outgoing>, StorageError> {
+        const BYTES: usize = 1 << 20;
+        let prefix = target.0.to_be_bytes();
+        let (mut batch, mut bytes, mut damage) = (Vec::new(), 0, None);
+        storage.scan(Space::Hints, &prefix, &mut |name, value| {
+            if !name.starts_with(&prefix) || batch.len() == limit || bytes > BYTES {
+                return ControlFlow::Break(());
+            }
+            let key = name.get(16..).and_then(|full| Key::from_full(secret, Bytes::from(full)));
+            match (key, decode(&Bytes::from(value))) {
+                (Some(key), Ok((version, update))) => {
+                    batch.push(Outgoing { key, update: Arc::new(update), version });
+                    bytes += value.len();
+                }
+                // One damaged hint must not hold up the others; it stays, and is reported.
+                (_, Err(error)) => damage = Some(error),
+                (None, Ok(_)) => damage = Some(FormatError::Truncated),
+            }
+            ControlFlow::Continue(())
+        })?;
+        match damage {
+            Some(error) if batch.is_empty() => Err(error.into()),
+            _ => Ok(batch),
+        }
+    }
+
+    /// Drops the hints that `target` has stored, unless they have changed since. Tells how many went.
+    pub(crate) fn delivered<S: Storage>(
+        &mut self,
+        storage: &mut S,
+        target: NodeId,
+        items: &[Outgoing],
+    ) -> Result<(Stored, u64), StorageError> {
+        self.batch.clear();
+        let (mut count, mut bytes) = (0, 0);
+        for item in items {
+            hint_name(&mut self.name, target, &item.key);
+            if let Some(stored) = storage.get(Space::Hints, &self.name)?
+                && version(&stored).is_some_and(|(version, _)| version == item.version)
+            {
+                self.batch.delete(Space::Hints, &self.name);
+                count += 1;
+                bytes += stored.len() as u64;
+            }
+        }
+        let stored = Stored::write(storage, &self.batch)?;
+        let queue = self.targets.entry(target).or_default();
+        queue.count -= count;
+        queue.bytes -= bytes;
+        Ok((stored, count))
+    }
+
+    /// For whom hints are kept.
+    pub(crate) fn targets(&self) -> impl Iterator<Item = (NodeId, Queue)> {
+        self.targets.iter().filter(|(_, queue)| queue.count > 0).map(|(&target, &queue)| (target, queue))
+    }
+}
+
+/// target (8) · position's upper half (8) · keyspace and key.
+fn hint_name(out: &mut Vec<u8>, target: NodeId, key: &Key) {
+    out.clear();
+    out.extend_from_slice(&target.0.to_be_bytes());
+    out.extend_from_slice(&((key.position() >> 64) as u64).to_be_bytes());
+    out.extend_from_slice(key.full());
+}
+
+/// version (8, little-endian) · update.
+fn version(value: &[u8]) -> Option<(u64, &[u8])> {
+    value.split_first_chunk::<8>().map(|(version, rest)| (u64::from_le_bytes(*version), rest))
+}
+
+fn decode(value: &Bytes) -> Result<(u64, Update), FormatError> {
+    let (version, _) = version(value).ok_or(FormatError::Truncated)?;
+    Ok((version, Update::decode(&value.slice(8..value.len()))?))
+}

@@ -1,0 +1,42 @@
+//! quorate: Amazon's Dynamo (SOSP 2007) as a library that a program embeds.
+
+mod bytes;
+pub mod causality;
+mod codec;
+pub mod config;
+mod coordinate;
+mod dots;
+pub mod error;
+mod hash;
+mod hint;
+pub mod ids;
+mod key;
+mod message;
+mod node;
+pub mod reconcile;
+mod replica;
+mod request;
+pub mod ring;
+#[cfg(feature = "runtime")]
+mod runtime;
+#[cfg(feature = "sim")]
+pub mod sim;
+pub mod storage;
+mod suspicion;
+mod time;
+mod transport;
+pub mod verdict;
+mod wire;
+
+pub use bytes::Bytes;
+pub use causality::{Context, Identity};
+pub use codec::Codec;
+pub use config::{Mode, Quorum};
+pub use error::Error;
+pub use ids::{ClusterId, NodeId, Start, Ticket};
+pub use message::Message;
+pub use node::{Counters, Event, Input, Keyspace, Node, Output, Setup};
+pub use request::{Cursor, GetOptions, Page, PutOptions, Reply, Request, Versions, Written};
+pub use ring::{Layout, Member};
+pub use time::{Now, Time, WallTime};
+pub use transport::Transport;

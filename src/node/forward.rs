@@ -1,0 +1,166 @@
+//! A write whose key this node does not own: handed to an owner, with its dot.
+
+use std::sync::Arc;
+
+use super::Output;
+use super::shard::{Operation, ReplyTo, Shard};
+use crate::causality::{Entry, Update};
+use crate::error::{PutError, Shortfall};
+use crate::ids::{Dot, NodeId, Ticket};
+use crate::key::Key;
+use crate::message::{Forward, ForwardReply, Forwarded, Message, WriteRule};
+use crate::request::Reply;
+use crate::storage::Storage;
+use crate::time::{Time, micros};
+
+/// A write that another node coordinates for this one.
+///
+/// If that node stays silent another owner gets the same dot, and in the end this node coordinates it itself: one
+/// request is one write, however many have a hand in it.
+#[derive(Debug)]
+pub(super) struct Forwarding {
+    ticket: Ticket,
+    key: Key,
+    update: Arc<Update>,
+    rule: WriteRule,
+    deadline: Time,
+    tried: Vec<NodeId>,
+    sent: Time,
+    /// How often the write was merged at the sibling cap.
+    merges: u8,
+}
+
+impl Forwarding {
+    pub(super) fn abandoned(self) -> (Ticket, Reply) {
+        (self.ticket, Reply::Put(Err(PutError::Stopped)))
+    }
+}
+
+impl<S: Storage> Shard<S> {
+    pub(super) fn forward(
+        &mut self,
+        ticket: Ticket,
+        key: Key,
+        update: Arc<Update>,
+        rule: WriteRule,
+        deadline: Time,
+        route: Option<NodeId>,
+    ) {
+        self.counters.forwards += 1;
+        let (tried, sent) = (Vec::new(), self.now.time);
+        let forwarding = Forwarding { ticket, key, update, rule, deadline, tried, sent, merges: 0 };
+        let number = self.operations.add(Operation::Forward(forwarding), deadline);
+        self.forward_to_next(number, route);
+    }
+
+    /// Hands the write to the best owner that was not tried, or coordinates it here if there is none.
+    fn forward_to_next(&mut self, number: u64, route: Option<NodeId>) {
+        let Some(Operation::Forward(forward)) = self.operations.get(number) else { return };
+        let partition = self.partition(&forward.key);
+        let owner = self.roster().best_owner(partition, route, &forward.tried);
+        let (now, patience) = (self.now.time, self.shared.timing.fallback * 3);
+        let Some(Operation::Forward(forward)) = self.operations.get_mut(number) else { return };
+        let Some(owner) = owner.filter(|_| forward.tried.len() < 3) else {
+            let Some(Operation::Forward(forward)) = self.operations.remove(number) else { return };
+            let reply_to = ReplyTo::Client(forward.ticket);
+            return self.coordinate(reply_to, forward.key, forward.update, forward.rule, forward.deadline);
+        };
+        let first = forward.tried.is_empty();
+        forward.tried.push(owner);
+        forward.sent = now;
+        let (key, update, rule) = (forward.key.clone(), Arc::clone(&forward.update), forward.rule);
+        let deadline = forward.deadline;
+        let (request, layout, left) = (self.request_id(number), self.layout_id(), micros(deadline.since(now)));
+        self.operations.wake_at(number, (now + patience).min(deadline));
+        self.ask(owner, Message::Forward(Forward { request, layout, key, update, rule, left, first }));
+    }
+
+    pub(super) fn on_forward(&mut self, from: NodeId, forward: Forward) {
+        let request = forward.request;
+        let refusal = self.check_layout(from, forward.layout).and_then(|()| self.check_owner(&forward.key)).err();
+        let refusal = refusal.or_else(|| {
+            let overloaded = self.operations.len() >= self.shared.limits.in_flight;
+            overloaded.then_some(crate::error::Refusal::Overloaded)
+        });
+        if let Some(refusal) = refusal {
+            let reply = ForwardReply { request, outcome: Forwarded::Refused(refusal) };
+            return self.lanes.say(Output::Send(from, Message::ForwardReply(reply)));
+        }
+        // What a peer claims to have left is no more than what a client may ask for here.
+        let left = std::time::Duration::from_micros(forward.left).min(self.shared.timing.deadline * 100);
+        let reply_to = ReplyTo::Peer { node: from, request, first: forward.first };
+        self.coordinate(reply_to, forward.key, forward.update, forward.rule, self.now.time + left);
+    }
+
+    pub(super) fn on_forward_reply(&mut self, from: NodeId, peer: usize, reply: ForwardReply) {
+        let Some(number) = self.operation_number(reply.request) else { return };
+        let Some(Operation::Forward(forward)) = self.operations.get_mut(number) else { return };
+        let (sent, is_last, only) = (forward.sent, forward.tried.last() == Some(&from), forward.tried.len() == 1);
+        self.peers.answered(peer, sent, self.now.time);
+        match reply.outcome {
+            Forwarded::Done { owners, fallbacks } => self.forward_done(number, from, owners, fallbacks),
+            Forwarded::AtCap { live } if only => self.forward_at_cap(number, &live),
+            // Others may have it under this dot: it can't be changed, so the next is asked to take it as it is.
+            Forwarded::AtCap { .. } | Forwarded::Refused(_) if is_last => self.forward_to_next(number, None),
+            Forwarded::Failed(shortfall) if is_last => self.forward_failed(number, shortfall),
+            // Another has been asked meanwhile, and its answer is the one that counts.
+            Forwarded::AtCap { .. } | Forwarded::Refused(_) | Forwarded::Failed(_) => {}
+        }
+    }
+
+    fn forward_done(&mut self, number: u64, coordinator: NodeId, owners: u8, fallbacks: u8) {
+        let Some(Operation::Forward(forward)) = self.operations.remove(number) else { return };
+        let written = self.written(&forward.key, &forward.update, coordinator, owners, fallbacks, false);
+        self.done(forward.ticket, Reply::Put(Ok(written)));
+    }
+
+    fn forward_failed(&mut self, number: u64, shortfall: Shortfall) {
+        let Some(Operation::Forward(forward)) = self.operations.remove(number) else { return };
+        self.done(forward.ticket, Reply::Put(Err(PutError::Unavailable(shortfall))));
+    }
+
+    /// The owner stored nothing, for the siblings are at the cap: they are merged here, and the merge goes out under
+    /// a dot of its own. The old dot was never stored by anybody, and stays a gap.
+    fn forward_at_cap(&mut self, number: u64, live: &[Entry]) {
+        const MERGES: u8 = 3;
+        let Some(Operation::Forward(forward)) = self.operations.remove(number) else { return };
+        let limit = self.shared.limits.siblings;
+        let partition = self.partition(&forward.key);
+        let fresh: Dot = self.replica.next_dot(self.shared.actor, partition);
+        let old = forward.update.live.first().map(|entry| entry.dot);
+        let merged = if forward.merges < MERGES {
+            self.merge_at_cap(&forward.key, live, &forward.update, Some(fresh), limit)
+        } else {
+            // Others fill the room as fast as it is made.
+            Err(PutError::TooManySiblings { siblings: live.len(), limit })
+        };
+        match merged {
+            Ok(mut update) => {
+                // The merge holds the put's own value; its first name covers nothing that anybody has.
+                if let Some(old) = old {
+                    update.covered = update.covered.minus(&[old].into_iter().collect());
+                }
+                let merges = forward.merges + 1;
+                let forward = Forwarding { update: Arc::new(update), tried: Vec::new(), merges, ..forward };
+                let (deadline, route) = (forward.deadline, None);
+                let number = self.operations.add(Operation::Forward(forward), deadline);
+                self.forward_to_next(number, route);
+            }
+            Err(error) => self.done(forward.ticket, Reply::Put(Err(error))),
+        }
+    }
+
+    pub(super) fn forward_due(&mut self, number: u64) {
+        let Some(Operation::Forward(forward)) = self.operations.get_mut(number) else { return };
+        let (last, deadline) = (forward.tried.last().copied(), forward.deadline);
+        let (rule, tried) = (forward.rule, forward.tried.clone());
+        if let Some(node) = last {
+            self.check(node);
+        }
+        if self.now.time < deadline {
+            return self.forward_to_next(number, None);
+        }
+        let Some(Operation::Forward(forward)) = self.operations.remove(number) else { return };
+        self.done(forward.ticket, Reply::Put(Err(Self::nobody(rule, &tried))));
+    }
+}

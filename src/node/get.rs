@@ -1,0 +1,258 @@
+//! Gets: from the client's request to its answer, and the repair of the replicas that were behind.
+
+use std::sync::Arc;
+
+use super::Output;
+use super::put::Plan;
+use super::shard::{Operation, Shard};
+use crate::bytes::Bytes;
+use crate::causality::{Context, Entry, View};
+use crate::coordinate::{GetOutcome, GetRule, Getting};
+use crate::error::{GetError, PutError, Refusal};
+use crate::ids::{KeyspaceId, NodeId, Ticket};
+use crate::key::Key;
+use crate::message::{Message, Read, ReadReply, Repair, Shown};
+use crate::reconcile::Reconciled;
+use crate::request::{GetOptions, Reply, Versions};
+use crate::storage::Storage;
+use crate::time::Time;
+
+/// A get whose coordinator this node is.
+#[derive(Debug)]
+pub(super) struct GetOperation {
+    purpose: Purpose,
+    key: Key,
+    deadline: Time,
+    machine: Getting,
+    /// When late replies are no longer awaited, once the answer is out.
+    until: Option<Time>,
+}
+
+/// What a read is for.
+#[derive(Debug)]
+pub(super) enum Purpose {
+    /// A client's get.
+    Client(Ticket),
+    /// A delete without context, which deletes what the read sees.
+    Delete(Box<Plan>),
+    /// A conditional put, which goes on if the read sees what the client had seen.
+    Condition(Box<Plan>),
+    /// Its answer is out; replicas that are behind are still to be repaired.
+    Answered,
+}
+
+impl GetOperation {
+    pub(super) fn abandoned(self) -> Option<(Ticket, Reply)> {
+        match self.purpose {
+            Purpose::Client(ticket) => Some((ticket, Reply::Get(Err(GetError::Stopped)))),
+            Purpose::Delete(plan) | Purpose::Condition(plan) => Some((plan.ticket, Reply::Put(Err(PutError::Stopped)))),
+            Purpose::Answered => None,
+        }
+    }
+}
+
+impl<S: Storage> Shard<S> {
+    pub(super) fn get(&mut self, ticket: Ticket, keyspace: KeyspaceId, key: &[u8], options: &GetOptions) {
+        match self.plan_get(keyspace, key, options) {
+            Ok((key, rule, deadline)) => self.start_get(Purpose::Client(ticket), key, rule, deadline),
+            Err(error) => self.done(ticket, Reply::Get(Err(error))),
+        }
+    }
+
+    fn plan_get(
+        &self,
+        keyspace: KeyspaceId,
+        key: &[u8],
+        options: &GetOptions,
+    ) -> Result<(Key, GetRule, Time), GetError> {
+        let shared = &self.shared;
+        let defaults = shared.keyspace(keyspace).ok_or(GetError::Keyspace)?;
+        if key.len() > shared.limits.key {
+            return Err(GetError::KeyTooLong { got: key.len(), limit: shared.limits.key });
+        }
+        let r = options.r.unwrap_or(defaults.quorum.r());
+        if r == 0 || r > defaults.quorum.n() {
+            return Err(GetError::Quorum { asked: r, n: defaults.quorum.n() });
+        }
+        let mode = options.mode.unwrap_or(defaults.mode);
+        let rule = GetRule { r, mode, spread: options.spread, all: options.all };
+        let deadline = self.now.time + options.deadline.unwrap_or(shared.timing.deadline);
+        Ok((Key::new(&shared.identity.secret, keyspace, key), rule, deadline))
+    }
+
+    pub(super) fn start_get(&mut self, purpose: Purpose, key: Key, rule: GetRule, deadline: Time) {
+        let percent = u32::from(self.shared.timing.hedge_percent);
+        self.hedge_budget = (self.hedge_budget + percent).min(1_000);
+        let mut asks = std::mem::take(&mut self.asks);
+        let partition = self.partition(&key);
+        let machine = Getting::start(rule, partition, self.roster(), self.now.time, &mut asks);
+        let due = machine.due(self.roster(), self.shared.patience()).unwrap_or(deadline).min(deadline);
+        let operation = GetOperation { purpose, key, deadline, machine, until: None };
+        let number = self.operations.add(Operation::Get(operation), due);
+        self.asks = asks;
+        self.ask_for_reads(number);
+        self.get_progress(number, false);
+    }
+
+    /// Sends the reads in `asks`; this node answers itself at once, and may thereby ask for more.
+    fn ask_for_reads(&mut self, number: u64) {
+        while let Some(node) = self.asks.pop() {
+            let Some(Operation::Get(get)) = self.operations.get_mut(number) else { return self.asks.clear() };
+            let key = get.key.clone();
+            if node == self.shared.node {
+                let shown = self.show(&key);
+                self.read_answered(number, node, shown);
+            } else {
+                let (request, layout) = (self.request_id(number), self.layout_id());
+                self.ask(node, Message::Read(Read { request, layout, key }));
+            }
+        }
+    }
+
+    fn read_answered(&mut self, number: u64, node: NodeId, result: Result<Shown, Refusal>) {
+        let now = self.now.time;
+        self.with_get(number, |get, shard, asks| get.machine.answer(node, result, shard.roster(), now, asks));
+    }
+
+    /// Runs a machine's step with the shard beside it.
+    fn with_get(&mut self, number: u64, step: impl FnOnce(&mut GetOperation, &Self, &mut Vec<NodeId>)) {
+        let Some(operation) = self.operations.get_mut(number) else { return };
+        let Operation::Get(mut get) = std::mem::replace(operation, Operation::Taken) else { return };
+        let mut asks = std::mem::take(&mut self.asks);
+        step(&mut get, self, &mut asks);
+        self.asks = asks;
+        if let Some(operation) = self.operations.get_mut(number) {
+            *operation = Operation::Get(get);
+        }
+    }
+
+    pub(super) fn on_read_reply(&mut self, from: NodeId, peer: usize, reply: ReadReply) {
+        let Some(number) = self.operation_number(reply.request) else { return };
+        let Some(Operation::Get(get)) = self.operations.get_mut(number) else { return };
+        if let Some(sent) = get.machine.asked_at(from) {
+            self.peers.answered(peer, sent, self.now.time);
+        }
+        self.read_answered(number, from, reply.result);
+        self.ask_for_reads(number);
+        self.get_progress(number, false);
+    }
+
+    pub(super) fn get_due(&mut self, number: u64) {
+        let (now, patience) = (self.now.time, self.shared.patience());
+        let may_hedge = self.hedge_budget >= 100;
+        let (mut silent, mut hedged) = (Vec::new(), false);
+        self.with_get(number, |get, shard, asks| {
+            silent = get.machine.late(shard.roster(), now, patience, asks);
+            hedged = !get.machine.is_answered() && get.machine.hedge(may_hedge, shard.roster(), now, asks);
+        });
+        if hedged {
+            self.hedge_budget -= 100;
+            self.counters.hedges += 1;
+        }
+        for node in silent {
+            self.check(node);
+        }
+        self.ask_for_reads(number);
+        let Some(Operation::Get(get)) = self.operations.get_mut(number) else { return };
+        let expired = now >= get.until.unwrap_or(get.deadline);
+        self.get_progress(number, expired);
+    }
+
+    /// Answers if the verdict is final, and repairs and ends when nothing is left to wait for.
+    fn get_progress(&mut self, number: u64, expired: bool) {
+        let Some(Operation::Get(get)) = self.operations.get_mut(number) else { return };
+        if let Some(outcome) = get.machine.outcome(expired) {
+            let purpose = std::mem::replace(&mut get.purpose, Purpose::Answered);
+            let key = get.key.clone();
+            get.until = Some(self.now.time + self.shared.timing.repair);
+            self.answer_get(purpose, &key, outcome);
+        }
+        let Some(Operation::Get(get)) = self.operations.get_mut(number) else { return };
+        if get.machine.is_answered() && (expired || get.machine.is_complete()) {
+            let Some(Operation::Get(get)) = self.operations.remove(number) else { return };
+            return self.repair_behind(&get);
+        }
+        let end = get.until.unwrap_or(get.deadline);
+        let Some(Operation::Get(get)) = self.operations.get(number) else { return };
+        let due = get.machine.due(self.roster(), self.shared.patience()).unwrap_or(end).min(end);
+        self.operations.wake_at(number, due);
+    }
+
+    fn answer_get(&mut self, purpose: Purpose, key: &Key, outcome: GetOutcome) {
+        let found = match outcome {
+            GetOutcome::Done { view, owners, fastest } => Ok((view, owners, fastest)),
+            GetOutcome::Failed(shortfall) => Err(GetError::Unavailable(shortfall)),
+        };
+        match (purpose, found) {
+            (Purpose::Client(ticket), Ok((view, owners, fastest))) => {
+                let reply = self.versions(key, view, owners, fastest);
+                self.done_with_state(ticket, Reply::Get(reply));
+            }
+            (Purpose::Client(ticket), Err(error)) => self.done(ticket, Reply::Get(Err(error))),
+            (Purpose::Delete(plan), Ok((view, _, fastest))) => {
+                let context = self.context_of(key, view, fastest);
+                self.delete_seen(*plan, context);
+            }
+            (Purpose::Condition(plan), Ok((view, ..))) => self.write_if_unchanged(*plan, &view.live),
+            (Purpose::Delete(plan) | Purpose::Condition(plan), Err(error)) => {
+                self.done(plan.ticket, Reply::Put(Err(PutError::Read(error))));
+            }
+            (Purpose::Answered, _) => {}
+        }
+    }
+
+    /// What the client is shown: the live values, reconciled, and the context of all that was read.
+    fn versions(&mut self, key: &Key, view: View, owners: u8, fastest: Option<NodeId>) -> Result<Versions, GetError> {
+        let siblings = view.live.len();
+        let values = match &view.live[..] {
+            [] => Vec::new(),
+            [one] => vec![one.value.clone()],
+            live => {
+                self.counters.divergent += 1;
+                self.counters.siblings += siblings as u64;
+                match self.reconcile(key, live).map_err(|()| GetError::Reconciler)? {
+                    Reconciled::Keep => distinct(live),
+                    Reconciled::Pick(index) => vec![live[index].value.clone()],
+                    Reconciled::Merge(value) => vec![value],
+                }
+            }
+        };
+        for entry in &view.live {
+            self.clock.observe(entry.stamp, self.now.wall);
+        }
+        Ok(Versions { values, context: self.context_of(key, view, fastest), siblings, owners })
+    }
+
+    fn context_of(&self, key: &Key, view: View, fastest: Option<NodeId>) -> Context {
+        let live = view.live.iter().map(|entry| entry.dot).collect();
+        Context::new(self.shared.identity, key.position(), live, view.covered, fastest)
+    }
+
+    /// Sends the joined state to the owners that would change by it. If all agreed, nobody is written to.
+    fn repair_behind(&mut self, get: &GetOperation) {
+        let behind = get.machine.behind();
+        if behind.is_empty() {
+            return;
+        }
+        let view = get.machine.view();
+        let covered = Arc::new(view.covered);
+        for node in behind {
+            self.counters.repairs += 1;
+            let (layout, key, live) = (self.layout_id(), get.key.clone(), view.live.clone());
+            let repair = Repair { layout, key, live, covered: Arc::clone(&covered) };
+            if node == self.shared.node {
+                self.on_repair(node, &repair);
+            } else {
+                self.lanes.reveal(Output::Send(node, Message::Repair(repair)));
+            }
+        }
+    }
+}
+
+/// Two events of one client's write, put again after a crash, are shown as one value. The context covers both.
+fn distinct(live: &[Entry]) -> Vec<Bytes> {
+    let shown = live.iter().enumerate().filter(|(index, entry)| {
+        entry.write_id.is_none() || live[..*index].iter().all(|other| other.write_id != entry.write_id)
+    });
+    shown.map(|(_, entry)| entry.value.clone()).collect()
+}

@@ -1,0 +1,385 @@
+//! A node: the composition of control part and shards, and the guarantee about acknowledgements.
+//!
+//! A node reads no clock, starts no thread and touches no network. A host feeds it and empties it:
+//!
+//! ```text
+//! for (now, input) in inbox.drain(..) { node.step(now, input) }
+//! while let Some(output) = node.poll() { … }    // what needn't wait for the disk
+//! node.commit()?;                               // one sync for all steps since the last
+//! while let Some(output) = node.poll() { … }    // acknowledgements
+//! ```
+//! An acknowledgement that promises durability leaves only after a commit. A host that forgets a call loses time,
+//! never an acknowledged write.
+
+mod control;
+mod forward;
+mod get;
+mod handoff;
+mod lanes;
+mod list;
+mod ops;
+mod put;
+mod serve;
+mod setup;
+mod shard;
+mod store;
+
+pub use setup::{Keyspace, Setup};
+
+use std::sync::Arc;
+
+use crate::bytes::Bytes;
+use crate::causality::Context;
+use crate::error::{ContextError, OpenError, StorageError};
+use crate::ids::{KeyspaceId, NodeId, PartitionId, Start, Ticket};
+use crate::key::Key;
+use crate::message::{Hints, Message};
+use crate::request::{Reply, Request};
+use crate::ring::Layout;
+use crate::storage::Storage;
+use crate::time::{Now, Time};
+use control::Control;
+use shard::{Shard, Shared};
+
+/// What comes into a node.
+#[derive(Clone, Debug)]
+pub enum Input {
+    /// A client's request; the ticket comes back with its reply.
+    Request(Ticket, Request),
+    /// A message from the peer that the transport has authenticated.
+    Message(NodeId, Message),
+    /// Time has passed: the deadline is reached, or the host just looks in.
+    Wake,
+}
+
+/// What goes out of a node.
+#[derive(Clone, PartialEq, Eq, Debug)]
+#[non_exhaustive]
+pub enum Output {
+    /// Send this to a peer.
+    Send(NodeId, Message),
+    /// A client's request is done.
+    Done(Ticket, Reply),
+    /// Something happened that an operator may want to know.
+    Event(Event),
+}
+
+/// Something that happened.
+#[derive(Clone, PartialEq, Eq, Debug)]
+#[non_exhaustive]
+pub enum Event {
+    /// A peer doesn't answer; it is skipped until it does.
+    Suspected(NodeId),
+    /// A suspected peer was heard again.
+    Recovered(NodeId),
+    /// A peer works with another layout; its messages are refused.
+    LayoutDiffers(NodeId),
+    /// A storage call failed. What the request was is refused; nothing is acknowledged that is not there.
+    StorageFailed(StorageError),
+    /// A sync failed: the shard is fenced, what waited for it was dropped, and peers see a dead replica.
+    Fenced(StorageError),
+    /// A reconciler panicked, or picked a sibling that isn't there; its request failed.
+    ReconcilerFailed(KeyspaceId),
+    /// All hints for a node are home.
+    HintsDelivered(NodeId),
+}
+
+/// What a node has done since it was opened: plain numbers, for whatever collects them.
+#[derive(Clone, Copy, PartialEq, Eq, Debug, Default)]
+#[non_exhaustive]
+pub struct Counters {
+    /// Gets answered, failures included.
+    pub gets: u64,
+    /// Puts and deletes answered, failures included.
+    pub puts: u64,
+    /// Requests that failed.
+    pub failed: u64,
+    /// Gets that met more than one version.
+    pub divergent: u64,
+    /// Versions met by those gets.
+    pub siblings: u64,
+    /// Records sent to replicas that a read had found behind.
+    pub repairs: u64,
+    /// Reads that asked one more replica because another was slow.
+    pub hedges: u64,
+    /// Writes handed to another node because this one owns no copy.
+    pub forwards: u64,
+    /// Hints that this node took in.
+    pub hints_kept: u64,
+    /// Hints that it refused for want of room.
+    pub hints_refused: u64,
+    /// Hints that their targets have stored.
+    pub hints_delivered: u64,
+    /// Hints that it holds now.
+    pub hints_pending: u64,
+    /// Messages refused: another layout, or not an owner.
+    pub refused: u64,
+    /// Syncs.
+    pub commits: u64,
+    /// Records whose residual the clock doesn't cover yet.
+    pub unsettled: u64,
+}
+
+/// A node of the cluster, as pure logic.
+#[derive(Debug)]
+pub struct Node<S> {
+    control: Control,
+    shards: Vec<Shard<S>>,
+    shared: Arc<Shared>,
+    control_out: Vec<Output>,
+    now: Now,
+}
+
+impl<S: Storage> Node<S> {
+    /// Opens a node over one storage per shard; an empty storage is given to this node and shard for good.
+    ///
+    /// `start` must be fresh random bits of the operating system at every call (see [`Start`]). `seed` decides the jitter of
+    /// probes and nothing else.
+    ///
+    /// # Errors
+    /// [`OpenError`] for settings that don't go together, a storage that fails, is damaged, or belongs to another
+    /// node. Nothing was changed.
+    pub fn open(setup: Setup, storages: Vec<S>, start: Start, seed: u64, now: Now) -> Result<Self, OpenError> {
+        setup.validate()?;
+        let shared = Arc::new(Shared::new(setup, start, storages.len())?);
+        let mut shards = Vec::with_capacity(storages.len());
+        for (index, storage) in storages.into_iter().enumerate() {
+            shards.push(Shard::open(Arc::clone(&shared), index, storage, now)?);
+        }
+        let control = Control::new(Arc::clone(&shared.layout), start, seed, shared.timing.probe);
+        Ok(Self { control, shards, shared, control_out: Vec::new(), now })
+    }
+
+    /// Takes an input. Never waits for a disk cache to be flushed, never fails, and never panics on what a peer sent.
+    pub fn step(&mut self, now: Now, input: Input) {
+        self.now = now;
+        match input {
+            Input::Request(ticket, request) => {
+                let shard = self.shard_of_request(&request);
+                self.shards[shard].request(now, ticket, request);
+            }
+            Input::Message(from, message) => self.message(now, from, message),
+            Input::Wake => {
+                for shard in &mut self.shards {
+                    shard.wake(now);
+                }
+                let out = &mut self.control_out;
+                self.control.wake(now.time, &mut |output| out.push(output));
+            }
+        }
+        self.exchange_notices();
+    }
+
+    fn message(&mut self, now: Now, from: NodeId, message: Message) {
+        let Some(peer) = self.shared.layout.index_of(from).filter(|_| from != self.shared.node) else { return };
+        // Whatever a peer says, it is alive: every shard may ask it again.
+        for shard in &mut self.shards {
+            shard.heard(peer, now);
+        }
+        self.route(now, from, peer, message);
+    }
+
+    fn route(&mut self, now: Now, from: NodeId, peer: usize, message: Message) {
+        match message {
+            Message::Probe(probe) => self.control_out.push(Output::Send(from, Message::ProbeReply(probe))),
+            Message::ProbeReply(_) => {}
+            Message::Hints(hints) if self.shards.len() > 1 => self.scatter(now, from, peer, hints),
+            data => {
+                let shard = self.shard_of_message(&data);
+                if let Some(shard) = self.shards.get_mut(shard) {
+                    shard.message(now, from, peer, data);
+                }
+            }
+        }
+    }
+
+    /// A batch of hints holds what one shard of the sender keeps; here it may belong to several.
+    fn scatter(&mut self, now: Now, from: NodeId, peer: usize, hints: Hints) {
+        let mut parts: Vec<Vec<_>> = vec![Vec::new(); self.shards.len()];
+        for item in hints.items {
+            parts[self.shard_of(self.shared.layout.partition_of(item.key.position()))].push(item);
+        }
+        for (shard, items) in parts.into_iter().enumerate() {
+            if !items.is_empty() {
+                let part = Hints { request: hints.request, layout: hints.layout, items };
+                self.shards[shard].message(now, from, peer, Message::Hints(part));
+            }
+        }
+    }
+
+    fn exchange_notices(&mut self) {
+        for shard in &mut self.shards {
+            for notice in shard.notices() {
+                self.control.notice(notice, self.now.time);
+            }
+        }
+        if self.control.deadline().is_some_and(|due| due <= self.now.time) {
+            let out = &mut self.control_out;
+            self.control.wake(self.now.time, &mut |output| out.push(output));
+        }
+    }
+
+    fn shard_of(&self, partition: PartitionId) -> usize {
+        partition.0 as usize % self.shards.len()
+    }
+
+    fn shard_of_request(&self, request: &Request) -> usize {
+        if self.shards.len() == 1 {
+            return 0;
+        }
+        match request {
+            Request::Get { keyspace, key, .. } | Request::Put { keyspace, key, .. } => {
+                let key = Key::new(&self.shared.identity.secret, *keyspace, key);
+                self.shard_of(self.shared.layout.partition_of(key.position()))
+            }
+            Request::List { cursor, .. } => self.shard_of(PartitionId(cursor.partition)),
+        }
+    }
+
+    fn shard_of_message(&self, message: &Message) -> usize {
+        let at = |key: &Key| self.shard_of(self.shared.layout.partition_of(key.position()));
+        match message {
+            Message::Write(write) => at(&write.key),
+            Message::Read(read) => at(&read.key),
+            Message::Repair(repair) => at(&repair.key),
+            Message::Forward(forward) => at(&forward.key),
+            Message::List(list) => self.shard_of(list.partition),
+            Message::Hints(hints) => hints.items.first().map_or(0, |item| at(&item.key)),
+            Message::WriteReply(reply) => Shared::shard_of_number(reply.request.number),
+            Message::ReadReply(reply) => Shared::shard_of_number(reply.request.number),
+            Message::ForwardReply(reply) => Shared::shard_of_number(reply.request.number),
+            Message::HintsReply(reply) => Shared::shard_of_number(reply.request.number),
+            Message::ListReply(reply) => Shared::shard_of_number(reply.request.number),
+            Message::Probe(_) | Message::ProbeReply(_) => 0,
+        }
+    }
+
+    /// Makes every write since the last commit durable, in one sync per shard, and releases what waited for it.
+    ///
+    /// # Errors
+    /// [`StorageError`] of the first shard whose sync failed. That shard is fenced: it acknowledges and answers
+    /// nothing any more, and its clients are told so. What it had written may or may not survive.
+    pub fn commit(&mut self) -> Result<(), StorageError> {
+        let mut result = Ok(());
+        for shard in &mut self.shards {
+            result = result.and(shard.commit());
+        }
+        self.exchange_notices();
+        result
+    }
+
+    /// The next output that may leave now.
+    pub fn poll(&mut self) -> Option<Output> {
+        loop {
+            match self.shards.iter_mut().find_map(Shard::poll) {
+                // One shard asks another: by message, like a peer, for they share nothing.
+                Some(Output::Send(to, message)) if to == self.shared.node => {
+                    let peer = self.shared.layout.index_of(to).unwrap_or_default();
+                    self.route(self.now, to, peer, message);
+                }
+                Some(output) => return Some(output),
+                None => return self.control_out.pop(),
+            }
+        }
+    }
+
+    /// How many requests, its own and others', are in progress.
+    #[must_use]
+    pub fn in_flight(&self) -> usize {
+        self.shards.iter().map(Shard::in_flight).sum()
+    }
+
+    /// Whether a commit has something to do.
+    #[must_use]
+    pub fn is_dirty(&self) -> bool {
+        self.shards.iter().any(Shard::is_dirty)
+    }
+
+    /// When [`Input::Wake`] is due. A later wake-up costs time, a needless one does nothing.
+    #[must_use]
+    pub fn deadline(&self) -> Option<Time> {
+        self.shards.iter().filter_map(Shard::deadline).chain(self.control.deadline()).min()
+    }
+
+    /// Opens a sealed context that a client brought back for this key.
+    ///
+    /// # Errors
+    /// [`ContextError`] if it is garbled, forged, or of another key or cluster. Nothing was changed.
+    pub fn context(&self, keyspace: KeyspaceId, key: &[u8], bytes: &[u8]) -> Result<Context, ContextError> {
+        self.shared.context(keyspace, key, bytes)
+    }
+
+    /// What it has done.
+    #[must_use]
+    pub fn counters(&self) -> Counters {
+        let mut sum = Counters::default();
+        for shard in &self.shards {
+            sum.add(&shard.counters());
+        }
+        sum
+    }
+
+    /// The layout that it works by.
+    #[must_use]
+    pub fn layout(&self) -> &Arc<Layout> {
+        self.control.layout()
+    }
+
+    /// The peers that don't answer it, in order.
+    #[must_use]
+    pub fn suspects(&self) -> Vec<NodeId> {
+        self.control.suspects().collect()
+    }
+
+    /// For how many writes it holds hints, by target.
+    #[must_use]
+    pub fn hints(&self) -> Vec<(NodeId, u64)> {
+        let mut sum = std::collections::BTreeMap::new();
+        for (target, count) in self.shards.iter().flat_map(Shard::hints) {
+            *sum.entry(target).or_insert(0) += count;
+        }
+        sum.into_iter().collect()
+    }
+
+    /// The storages, shard by shard.
+    pub fn storages(&self) -> impl Iterator<Item = &S> {
+        self.shards.iter().map(Shard::storage)
+    }
+
+    /// Ends the node and gives its storages back. What was not committed was not acknowledged.
+    #[must_use]
+    pub fn into_storages(self) -> Vec<S> {
+        self.shards.into_iter().map(Shard::into_storage).collect()
+    }
+
+    /// What this node's storage holds of a key, if it owns it: for tests and inspection.
+    ///
+    /// # Errors
+    /// [`StorageError`] if the storage failed.
+    pub fn inspect(&self, keyspace: KeyspaceId, key: &[u8]) -> Result<Option<Vec<Bytes>>, StorageError> {
+        let key = Key::new(&self.shared.identity.secret, keyspace, key);
+        let partition = self.shared.layout.partition_of(key.position());
+        self.shards[self.shard_of(partition)].inspect(partition, &key)
+    }
+}
+
+impl Counters {
+    /// Adds another node's or shard's numbers.
+    pub fn add(&mut self, other: &Self) {
+        self.gets += other.gets;
+        self.puts += other.puts;
+        self.failed += other.failed;
+        self.divergent += other.divergent;
+        self.siblings += other.siblings;
+        self.repairs += other.repairs;
+        self.hedges += other.hedges;
+        self.forwards += other.forwards;
+        self.hints_kept += other.hints_kept;
+        self.hints_refused += other.hints_refused;
+        self.hints_delivered += other.hints_delivered;
+        self.hints_pending += other.hints_pending;
+        self.refused += other.refused;
+        self.commits += other.commits;
+        self.unsettled += other.unsettled;
+    }
+}

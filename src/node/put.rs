@@ -1,0 +1,421 @@
+//! Puts and deletes: from the client's request to its answer, and the hints that are left behind.
+
+use std::panic::{AssertUnwindSafe, catch_unwind};
+use std::sync::Arc;
+
+use super::Event;
+use super::Output;
+use super::get::Purpose;
+use super::shard::{Operation, ReplyTo, Shard};
+use crate::bytes::Bytes;
+use crate::causality::{Context, Entry, Update};
+use crate::coordinate::{GetRule, Order, PutOutcome, Putting};
+use crate::dots::DotSet;
+use crate::error::{Answer, PutError, Refusal, Shortfall};
+use crate::ids::{Dot, KeyspaceId, NodeId, Ticket, WriteId};
+use crate::key::Key;
+use crate::message::{ForwardReply, Forwarded, Message, Write, WriteReply, WriteRule};
+use crate::reconcile::{Reconciled, Sibling};
+use crate::replica::Joined;
+use crate::request::{PutOptions, Reply, Written};
+use crate::storage::{Storage, Stored};
+use crate::time::Time;
+
+/// A put whose coordinator this node is.
+#[derive(Debug)]
+pub(super) struct PutOperation {
+    reply_to: ReplyTo,
+    key: Key,
+    update: Arc<Update>,
+    rule: WriteRule,
+    started: Time,
+    deadline: Time,
+    machine: Putting,
+}
+
+/// A client's put that has been checked.
+#[derive(Clone, Debug)]
+pub(super) struct Plan {
+    pub(super) ticket: Ticket,
+    pub(super) key: Key,
+    pub(super) value: Option<Bytes>,
+    pub(super) context: Context,
+    pub(super) rule: WriteRule,
+    pub(super) write_id: Option<WriteId>,
+    pub(super) deadline: Time,
+}
+
+impl PutOperation {
+    pub(super) fn abandoned(self) -> Option<(Ticket, Reply)> {
+        match self.reply_to {
+            ReplyTo::Client(ticket) if !self.machine.is_answered() => {
+                Some((ticket, Reply::Put(Err(PutError::Stopped))))
+            }
+            ReplyTo::Client(_) | ReplyTo::Peer { .. } => None,
+        }
+    }
+}
+
+impl<S: Storage> Shard<S> {
+    pub(super) fn put(
+        &mut self,
+        ticket: Ticket,
+        keyspace: KeyspaceId,
+        key: &[u8],
+        value: Option<Bytes>,
+        context: Context,
+        options: &PutOptions,
+    ) {
+        let plan = match self.plan_put(ticket, keyspace, key, value, context, options) {
+            Ok(plan) => plan,
+            Err(error) => return self.done(ticket, Reply::Put(Err(error))),
+        };
+        let blind_delete = plan.value.is_none() && plan.context.is_empty();
+        if !options.if_unchanged && !blind_delete {
+            return self.write(plan);
+        }
+        let Some(defaults) = self.shared.keyspace(keyspace) else { return };
+        let rule = GetRule { r: defaults.quorum.r(), mode: plan.rule.mode, spread: plan.rule.spread, all: false };
+        let (key, deadline) = (plan.key.clone(), plan.deadline);
+        let purpose =
+            if options.if_unchanged { Purpose::Condition(Box::new(plan)) } else { Purpose::Delete(Box::new(plan)) };
+        self.start_get(purpose, key, rule, deadline);
+    }
+
+    fn plan_put(
+        &self,
+        ticket: Ticket,
+        keyspace: KeyspaceId,
+        key: &[u8],
+        value: Option<Bytes>,
+        context: Context,
+        options: &PutOptions,
+    ) -> Result<Plan, PutError> {
+        let (shared, limits) = (&self.shared, &self.shared.limits);
+        let defaults = shared.keyspace(keyspace).ok_or(PutError::Keyspace)?;
+        if key.len() > limits.key {
+            return Err(PutError::KeyTooLong { got: key.len(), limit: limits.key });
+        }
+        let limit = defaults.value.map_or(limits.value, |value| value.min(limits.value));
+        if let Some(got) = value.as_ref().map(|value| value.len()).filter(|&got| got > limit) {
+            return Err(PutError::ValueTooLong { got, limit });
+        }
+        let w = options.w.unwrap_or(defaults.quorum.w());
+        if w == 0 || w > defaults.quorum.n() {
+            return Err(PutError::Quorum { asked: w, n: defaults.quorum.n() });
+        }
+        let key = Key::new(&shared.identity.secret, keyspace, key);
+        context.check(&shared.identity, key.position())?;
+        Ok(Plan {
+            ticket,
+            key,
+            value,
+            context,
+            rule: WriteRule {
+                w,
+                mode: options.mode.unwrap_or(defaults.mode),
+                spread: options.spread,
+                durability: options.durability,
+            },
+            write_id: options.write_id,
+            deadline: self.now.time + options.deadline.unwrap_or(shared.timing.deadline),
+        })
+    }
+
+    /// Names the write, here, once: whatever is tried afterwards carries this dot.
+    pub(super) fn write(&mut self, plan: Plan) {
+        let partition = self.partition(&plan.key);
+        let dot = self.replica.next_dot(self.shared.actor, partition);
+        let nothing = DotSet::new();
+        let context = plan.context.covered().unwrap_or(&nothing);
+        let update = match plan.value {
+            None => Update::delete(dot, context),
+            Some(value) => {
+                let stamp = self.clock.tick(self.now.wall);
+                Update::put(Entry { dot, write_id: plan.write_id, stamp, value }, context)
+            }
+        };
+        let update = Arc::new(update);
+        if self.replica.owns(partition) {
+            let reply_to = ReplyTo::Client(plan.ticket);
+            self.coordinate(reply_to, plan.key, update, plan.rule, plan.deadline);
+        } else {
+            self.forward(plan.ticket, plan.key, update, plan.rule, plan.deadline, plan.context.route());
+        }
+    }
+
+    /// Coordinates a write that has its dot. An owner applies it first; what is refused there has gone nowhere.
+    pub(super) fn coordinate(
+        &mut self,
+        reply_to: ReplyTo,
+        key: Key,
+        update: Arc<Update>,
+        rule: WriteRule,
+        deadline: Time,
+    ) {
+        let partition = self.partition(&key);
+        let mut update = update;
+        let mut local = None;
+        if self.replica.owns(partition) {
+            match self.admit(reply_to, &key, &mut update) {
+                Ok(stored) => local = Some(stored),
+                Err(error) => return self.put_refused(reply_to, error),
+            }
+        }
+        let mut orders = std::mem::take(&mut self.orders);
+        let machine = Putting::start(rule, partition, self.roster(), self.now.time, &mut orders);
+        let due = machine.due(self.shared.patience()).unwrap_or(deadline).min(deadline);
+        let started = self.now.time;
+        let operation = PutOperation { reply_to, key, update, rule, started, deadline, machine };
+        let number = self.operations.add(Operation::Put(operation), due);
+        self.perform(number, &mut orders);
+        self.orders = orders;
+        match local {
+            Some(stored) if self.lanes.when_durable(&stored, number) => self.put_is_durable(number),
+            Some(_) => {}
+            None => self.put_progress(number, false),
+        }
+    }
+
+    /// Applies a coordinator's own write; at the sibling cap the reconciler is asked to make one value of all.
+    fn admit(&mut self, reply_to: ReplyTo, key: &Key, update: &mut Arc<Update>) -> Result<Stored, AdmitError> {
+        let partition = self.partition(key);
+        let keyspace = self.shared.keyspace(key.keyspace());
+        let limit = self.shared.limits.siblings;
+        let limit = keyspace.and_then(|keyspace| keyspace.siblings).map_or(limit, |own| own.min(limit));
+        // A write that others may have stored already can't be changed or refused any more.
+        let bound = matches!(reply_to, ReplyTo::Peer { first: false, .. });
+        let cap = if bound { usize::MAX } else { limit };
+        let joined = self.replica.admit(&mut self.storage, partition, key, update, cap);
+        match joined.map_err(|error| {
+            self.storage_failed(error.clone());
+            AdmitError::Put(PutError::Storage(error))
+        })? {
+            Joined::Stored(stored) => Ok(stored),
+            Joined::AtCap(live) if matches!(reply_to, ReplyTo::Peer { .. }) => Err(AdmitError::AtCap(live)),
+            Joined::AtCap(live) => {
+                *update = Arc::new(self.merge_at_cap(key, &live, update, None, limit).map_err(AdmitError::Put)?);
+                let stored = self.replica.update(&mut self.storage, partition, key, update);
+                stored.map_err(|error| AdmitError::Put(PutError::Storage(error)))
+            }
+        }
+    }
+
+    /// One write in the place of all siblings: the reconciler's value, under the put's own dot or a fresh one, with
+    /// the context of what was merged.
+    pub(super) fn merge_at_cap(
+        &mut self,
+        key: &Key,
+        live: &[Entry],
+        update: &Update,
+        fresh: Option<Dot>,
+        limit: usize,
+    ) -> Result<Update, PutError> {
+        let too_many = PutError::TooManySiblings { siblings: live.len(), limit };
+        let Some(own) = update.live.first() else { return Err(too_many) };
+        let value = match self.reconcile(key, live).map_err(|()| PutError::Reconciler)? {
+            Reconciled::Keep => return Err(too_many),
+            Reconciled::Pick(index) => live[index].value.compact(),
+            Reconciled::Merge(value) => value,
+        };
+        let mut covered = update.covered.clone();
+        for entry in live {
+            covered.insert(entry.dot);
+        }
+        let stamp = live.iter().map(|entry| entry.stamp).max().unwrap_or(own.stamp);
+        Ok(Update::put(Entry { dot: fresh.unwrap_or(own.dot), write_id: own.write_id, stamp, value }, &covered))
+    }
+
+    /// Asks the keyspace's reconciler, and survives its panic.
+    pub(super) fn reconcile(&mut self, key: &Key, live: &[Entry]) -> Result<Reconciled, ()> {
+        let Some(keyspace) = self.shared.keyspace(key.keyspace()) else { return Ok(Reconciled::Keep) };
+        let siblings: Vec<Sibling<'_>> = live.iter().map(Sibling::from).collect();
+        let reconciler = &keyspace.reconciler;
+        let decided = catch_unwind(AssertUnwindSafe(|| reconciler.reconcile(key.user(), &siblings)));
+        match decided {
+            Ok(Reconciled::Pick(index)) if index >= live.len() => {}
+            Ok(decided) => return Ok(decided),
+            Err(_) => {}
+        }
+        self.lanes.say(Output::Event(Event::ReconcilerFailed(key.keyspace())));
+        Err(())
+    }
+
+    fn put_refused(&mut self, reply_to: ReplyTo, error: AdmitError) {
+        match (reply_to, error) {
+            (ReplyTo::Client(ticket), AdmitError::Put(error)) => self.done(ticket, Reply::Put(Err(error))),
+            (ReplyTo::Client(_), AdmitError::AtCap(_)) => unreachable!("a client's own put is merged or refused"),
+            (ReplyTo::Peer { node, request, .. }, AdmitError::AtCap(live)) => {
+                let outcome = Forwarded::AtCap { live };
+                self.lanes.reveal(Output::Send(node, Message::ForwardReply(ForwardReply { request, outcome })));
+            }
+            (ReplyTo::Peer { node, request, .. }, AdmitError::Put(_)) => {
+                let outcome = Forwarded::Refused(Refusal::Storage);
+                self.lanes.say(Output::Send(node, Message::ForwardReply(ForwardReply { request, outcome })));
+            }
+        }
+    }
+
+    /// Carries out what the machine ordered.
+    fn perform(&mut self, number: u64, orders: &mut Vec<Order>) {
+        for order in orders.drain(..) {
+            let Some(Operation::Put(put)) = self.operations.get_mut(number) else { return };
+            let (key, update, durability) = (put.key.clone(), Arc::clone(&put.update), put.rule.durability);
+            match order {
+                Order::Write { to, hint_for } => {
+                    let (request, layout) = (self.request_id(number), self.layout_id());
+                    self.ask(to, Message::Write(Write { request, layout, key, update, hint_for, durability }));
+                }
+                Order::Keep { owner } => {
+                    if let Ok(stored) = self.keep_hint(owner, &key, &update) {
+                        self.lanes.wrote(&stored);
+                    }
+                }
+            }
+        }
+    }
+
+    /// The coordinator's own copy is durable.
+    pub(super) fn put_is_durable(&mut self, number: u64) {
+        let me = self.shared.node;
+        if let Some(Operation::Put(put)) = self.operations.get_mut(number) {
+            put.machine.stored(me);
+            self.put_progress(number, false);
+        }
+    }
+
+    pub(super) fn on_write_reply(&mut self, from: NodeId, peer: usize, reply: WriteReply) {
+        let Some(number) = self.operation_number(reply.request) else { return };
+        let now = self.now.time;
+        let Some(Operation::Put(put)) = self.operations.get_mut(number) else { return };
+        let started = put.started;
+        match reply.result {
+            Ok(()) => put.machine.stored(from),
+            Err(refusal) => self.with_put(number, |put, shard, orders| {
+                put.machine.refused(from, refusal, shard.roster(), now, orders);
+            }),
+        }
+        self.peers.answered(peer, started, now);
+        self.put_progress(number, false);
+    }
+
+    /// Runs a machine's step with the shard beside it, and carries out what it orders.
+    fn with_put(&mut self, number: u64, step: impl FnOnce(&mut PutOperation, &Self, &mut Vec<Order>)) {
+        let Some(operation) = self.operations.get_mut(number) else { return };
+        let Operation::Put(put) = std::mem::replace(operation, Operation::Taken) else { return };
+        let mut put = put;
+        let mut orders = std::mem::take(&mut self.orders);
+        step(&mut put, self, &mut orders);
+        if let Some(operation) = self.operations.get_mut(number) {
+            *operation = Operation::Put(put);
+        }
+        self.perform(number, &mut orders);
+        self.orders = orders;
+    }
+
+    pub(super) fn put_due(&mut self, number: u64) {
+        let (now, patience) = (self.now.time, self.shared.patience());
+        let mut silent = Vec::new();
+        self.with_put(number, |put, shard, orders| {
+            silent = put.machine.late(shard.roster(), now, patience, orders);
+        });
+        for node in silent {
+            self.check(node);
+        }
+        let Some(Operation::Put(put)) = self.operations.get_mut(number) else { return };
+        let expired = now >= put.deadline;
+        self.put_progress(number, expired);
+    }
+
+    /// Answers the client if the verdict is final, and ends the operation when nothing is left to wait for.
+    fn put_progress(&mut self, number: u64, expired: bool) {
+        let Some(Operation::Put(put)) = self.operations.get_mut(number) else { return };
+        let outcome = put.machine.outcome(expired);
+        let over = expired || put.machine.is_over();
+        let (reply_to, deadline) = (put.reply_to, put.deadline);
+        let next = put.machine.due(self.shared.patience()).unwrap_or(deadline).min(deadline);
+        if let Some(outcome) = outcome {
+            let (key, update) = (put.key.clone(), Arc::clone(&put.update));
+            self.answer_put(reply_to, &key, &update, outcome);
+        }
+        if !over {
+            return self.operations.wake_at(number, next);
+        }
+        let Some(Operation::Put(put)) = self.operations.remove(number) else { return };
+        // Whom nobody covers is this node's debt, unless the write is nowhere: then there is nothing to diverge.
+        if put.machine.is_anywhere() {
+            for owner in put.machine.uncovered(self.roster()) {
+                if let Ok(stored) = self.keep_hint(owner, &put.key, &put.update) {
+                    self.lanes.wrote(&stored);
+                }
+            }
+        }
+    }
+
+    fn answer_put(&mut self, reply_to: ReplyTo, key: &Key, update: &Update, outcome: PutOutcome) {
+        match reply_to {
+            ReplyTo::Client(ticket) => {
+                let result = match outcome {
+                    PutOutcome::Done { owners, fallbacks, only_here } => {
+                        Ok(self.written(key, update, self.shared.node, owners, fallbacks, only_here))
+                    }
+                    PutOutcome::Failed(shortfall) => Err(PutError::Unavailable(shortfall)),
+                };
+                self.done_with_state(ticket, Reply::Put(result));
+            }
+            ReplyTo::Peer { node, request, .. } => {
+                let outcome = match outcome {
+                    PutOutcome::Done { owners, fallbacks, .. } => Forwarded::Done { owners, fallbacks },
+                    PutOutcome::Failed(shortfall) => Forwarded::Failed(shortfall),
+                };
+                self.lanes.reveal(Output::Send(node, Message::ForwardReply(ForwardReply { request, outcome })));
+            }
+        }
+    }
+
+    /// The client has seen its own write, and what it had read before.
+    pub(super) fn written(
+        &self,
+        key: &Key,
+        update: &Update,
+        coordinator: NodeId,
+        owners: u8,
+        fallbacks: u8,
+        only_here: bool,
+    ) -> Written {
+        let (live, covered) = (update.live.iter().map(|entry| entry.dot).collect(), update.covered.clone());
+        let context = Context::new(self.shared.identity, key.position(), live, covered, Some(coordinator));
+        Written { context, owners, fallbacks, only_here }
+    }
+
+    /// The shortfall of a write that nobody was asked to coordinate.
+    pub(super) fn nobody(rule: WriteRule, tried: &[NodeId]) -> PutError {
+        let answers = tried.iter().map(|&node| (node, Answer::Silent)).collect();
+        PutError::Unavailable(Shortfall { needed: rule.w, got: 0, answers })
+    }
+}
+
+/// Why a coordinator did not apply its own write.
+enum AdmitError {
+    Put(PutError),
+    /// A forwarded write at the cap: the node that named it decides, under another name.
+    AtCap(Vec<Entry>),
+}
+
+/// What a read that comes before a write found.
+impl<S: Storage> Shard<S> {
+    /// A delete without a context deletes what a read saw.
+    pub(super) fn delete_seen(&mut self, mut plan: Plan, context: Context) {
+        plan.context = context;
+        self.write(plan);
+    }
+
+    /// A conditional put goes on if exactly what its context was shown is there.
+    pub(super) fn write_if_unchanged(&mut self, plan: Plan, live: &[Entry]) {
+        if plan.context.has_shown(live) {
+            self.write(plan);
+        } else {
+            self.done_with_state(plan.ticket, Reply::Put(Err(PutError::Changed)));
+        }
+    }
+}

@@ -1,0 +1,87 @@
+//! What a node does for other coordinators: store, show, repair.
+
+use std::sync::Arc;
+
+use super::Output;
+use super::shard::Shard;
+use crate::causality::Update;
+use crate::config::Durability;
+use crate::error::Refusal;
+use crate::ids::NodeId;
+use crate::key::Key;
+use crate::message::{Message, Read, ReadReply, Repair, Shown, Write, WriteReply};
+use crate::storage::{Storage, Stored};
+
+impl<S: Storage> Shard<S> {
+    pub(super) fn on_write(&mut self, from: NodeId, write: &Write) {
+        let stored = self.store(from, write);
+        let request = write.request;
+        let reply = |result| Output::Send(from, Message::WriteReply(WriteReply { request, result }));
+        match (stored, write.durability) {
+            (Ok(stored), Durability::Quorum) => self.lanes.acknowledge(&stored, reply(Ok(()))),
+            // The coordinator waives this copy's durability: its own will do.
+            (Ok(stored), Durability::Coordinator) => {
+                self.lanes.wrote(&stored);
+                self.lanes.say(reply(Ok(())));
+            }
+            (Err(refusal), _) => self.lanes.say(reply(Err(refusal))),
+        }
+    }
+
+    fn store(&mut self, from: NodeId, write: &Write) -> Result<Stored, Refusal> {
+        self.check_layout(from, write.layout)?;
+        self.check_stamps(&write.key, &write.update)?;
+        match write.hint_for {
+            Some(target) if target != self.shared.node => self.keep_hint(target, &write.key, &write.update),
+            _ => {
+                let partition = self.check_owner(&write.key)?;
+                let stored = self.replica.update(&mut self.storage, partition, &write.key, &write.update);
+                self.or_refuse(stored)
+            }
+        }
+    }
+
+    /// A timestamp from a clock that is far ahead would win over all others for as long as it is: it is refused at
+    /// the door where timestamps decide. What replicas hold already is joined whatever it says.
+    fn check_stamps(&mut self, key: &Key, update: &Update) -> Result<(), Refusal> {
+        let Some(keyspace) = self.shared.keyspace(key.keyspace()) else { return Ok(()) };
+        let wall = self.now.wall;
+        if keyspace.reconciler.uses_stamps() && update.live.iter().any(|entry| self.clock.is_ahead(entry.stamp, wall)) {
+            return Err(Refusal::ClockAhead);
+        }
+        for entry in &update.live {
+            self.clock.observe(entry.stamp, wall);
+        }
+        Ok(())
+    }
+
+    pub(super) fn on_read(&mut self, from: NodeId, read: &Read) {
+        let result = self.check_layout(from, read.layout).and_then(|()| self.show(&read.key));
+        let reply = ReadReply { request: read.request, result };
+        self.lanes.reveal(Output::Send(from, Message::ReadReply(reply)));
+    }
+
+    /// What this node has of a key: an owner its whole record and clock, another the hints that it holds.
+    pub(super) fn show(&mut self, key: &Key) -> Result<Shown, Refusal> {
+        let partition = self.partition(key);
+        if self.replica.owns(partition) {
+            let read = self.replica.read(&self.storage, partition, key);
+            let (record, clock) = self.or_refuse(read)?;
+            return Ok(Shown::Owner { live: record.live, residual: record.residual, clock });
+        }
+        let held = self.hints.held(&self.storage, key);
+        let held = self.or_refuse(held)?;
+        Ok(held.map_or(Shown::Nothing, |update| Shown::Hint(Arc::new(update))))
+    }
+
+    pub(super) fn on_repair(&mut self, from: NodeId, repair: &Repair) {
+        if self.check_layout(from, repair.layout).is_err() {
+            return;
+        }
+        let Ok(partition) = self.check_owner(&repair.key) else { return };
+        let repaired = self.replica.repair(&mut self.storage, partition, &repair.key, &repair.live, &repair.covered);
+        if let Ok(stored) = self.or_refuse(repaired) {
+            self.lanes.wrote(&stored);
+        }
+    }
+}

@@ -1,0 +1,141 @@
+//! What a node is opened with.
+
+use std::fmt;
+use std::sync::Arc;
+
+use crate::causality::Identity;
+use crate::config::{ConfigError, Limits, Mode, Quorum, Timing};
+use crate::ids::{KeyspaceId, NodeId};
+use crate::key::keyspace_id;
+use crate::reconcile::{KeepSiblings, Reconciler};
+use crate::ring::Layout;
+
+/// Everything that a node must know to be opened, but its storage, its start and the time.
+#[derive(Clone, Debug)]
+pub struct Setup {
+    /// Which cluster, and its secret. The same on every node.
+    pub identity: Identity,
+    /// Which member of the layout this node is.
+    pub node: NodeId,
+    /// Who owns what. The same on every node.
+    pub layout: Arc<Layout>,
+    /// The keyspaces. The same on every node.
+    pub keyspaces: Vec<Keyspace>,
+    /// Bounds.
+    pub limits: Limits,
+    /// Durations.
+    pub timing: Timing,
+}
+
+/// A set of keys that share a reconciler and defaults (a bucket).
+#[derive(Clone)]
+pub struct Keyspace {
+    name: String,
+    id: KeyspaceId,
+    pub(crate) quorum: Quorum,
+    pub(crate) mode: Mode,
+    pub(crate) reconciler: Arc<dyn Reconciler>,
+    pub(crate) value: Option<usize>,
+    pub(crate) siblings: Option<usize>,
+}
+
+impl Keyspace {
+    /// A keyspace with the quorum (3, 2, 2), sloppy, whose siblings the application reconciles.
+    #[must_use]
+    pub fn new(name: impl Into<String>) -> Self {
+        let name = name.into();
+        Self {
+            id: keyspace_id(&name),
+            name,
+            quorum: Quorum::default(),
+            mode: Mode::Sloppy,
+            reconciler: Arc::new(KeepSiblings),
+            value: None,
+            siblings: None,
+        }
+    }
+
+    /// With this quorum by default. Its number of replicas must be the layout's.
+    #[must_use]
+    pub const fn quorum(mut self, quorum: Quorum) -> Self {
+        self.quorum = quorum;
+        self
+    }
+
+    /// With this mode by default.
+    #[must_use]
+    pub const fn mode(mut self, mode: Mode) -> Self {
+        self.mode = mode;
+        self
+    }
+
+    /// With this reconciler.
+    #[must_use]
+    pub fn reconciler(mut self, reconciler: impl Reconciler + 'static) -> Self {
+        self.reconciler = Arc::new(reconciler);
+        self
+    }
+
+    /// With values of at most so many bytes, if that is less than [`Limits::value`].
+    #[must_use]
+    pub const fn max_value(mut self, bytes: usize) -> Self {
+        self.value = Some(bytes);
+        self
+    }
+
+    /// With at most so many siblings, if that is less than [`Limits::siblings`].
+    #[must_use]
+    pub const fn max_siblings(mut self, count: usize) -> Self {
+        self.siblings = Some(count);
+        self
+    }
+
+    /// Its name.
+    #[must_use]
+    pub fn name(&self) -> &str {
+        &self.name
+    }
+
+    /// Its id: the same on every node that knows it by this name.
+    #[must_use]
+    pub const fn id(&self) -> KeyspaceId {
+        self.id
+    }
+}
+
+impl fmt::Debug for Keyspace {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "Keyspace({:?}, {:?}, {:?})", self.name, self.quorum, self.mode)
+    }
+}
+
+impl Setup {
+    /// With default bounds and durations.
+    #[must_use]
+    pub fn new(identity: Identity, node: NodeId, layout: Arc<Layout>, keyspaces: Vec<Keyspace>) -> Self {
+        Self { identity, node, layout, keyspaces, limits: Limits::default(), timing: Timing::default() }
+    }
+
+    /// # Errors
+    /// [`ConfigError`] says which settings don't go together. Nothing was opened.
+    pub fn validate(&self) -> Result<(), ConfigError> {
+        self.limits.validate()?;
+        self.timing.validate()?;
+        if self.layout.index_of(self.node).is_none() {
+            return Err(ConfigError::NotAMember(self.node));
+        }
+        if self.keyspaces.is_empty() {
+            return Err(ConfigError::Nothing("keyspace"));
+        }
+        for (at, keyspace) in self.keyspaces.iter().enumerate() {
+            if keyspace.quorum.n() != self.layout.n() {
+                let (name, layout) = (keyspace.name.clone(), self.layout.n());
+                return Err(ConfigError::Replicas { keyspace: name, n: keyspace.quorum.n(), layout });
+            }
+            if let Some(other) = self.keyspaces[..at].iter().find(|other| other.id == keyspace.id) {
+                return Err(ConfigError::Keyspaces(other.name.clone(), keyspace.name.clone()));
+            }
+        }
+        Ok(())
+    }
+}

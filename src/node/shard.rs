@@ -1,0 +1,502 @@
+//! A shard: the data part of a node for its slice of the partitions. Shards share nothing but what never changes.
+
+use std::collections::BTreeMap;
+use std::sync::Arc;
+
+use super::control::Notice;
+use super::forward::Forwarding;
+use super::get::GetOperation;
+use super::handoff::Delivery;
+use super::lanes::{Held, Lanes};
+use super::list::Listing;
+use super::ops::Operations;
+use super::put::PutOperation;
+use super::setup::{Keyspace, Setup};
+use super::store::{Claim, claim};
+use super::{Counters, Event, Output};
+use crate::bytes::Bytes;
+use crate::causality::{Context, HybridClock, Identity};
+use crate::config::{ConfigError, Limits, Timing};
+use crate::coordinate::{Order, Patience, Roster};
+use crate::error::{ContextError, GetError, ListError, OpenError, PutError, Refusal, StorageError};
+use crate::hint::HintStore;
+use crate::ids::{Actor, KeyspaceId, LayoutId, NodeId, PartitionId, RequestId, Start, Ticket};
+use crate::key::Key;
+use crate::message::Message;
+use crate::replica::Replica;
+use crate::request::{Reply, Request};
+use crate::ring::Layout;
+use crate::storage::{Storage, Stored};
+use crate::suspicion::Peers;
+use crate::time::{Now, Time};
+
+/// What all shards of a node know and nobody changes.
+#[derive(Debug)]
+pub(super) struct Shared {
+    pub(super) identity: Identity,
+    pub(super) node: NodeId,
+    pub(super) actor: Actor,
+    pub(super) layout: Arc<Layout>,
+    pub(super) zones: Vec<u8>,
+    pub(super) keyspaces: Vec<Keyspace>,
+    pub(super) limits: Limits,
+    pub(super) timing: Timing,
+    shards: usize,
+}
+
+/// A request number carries the shard in its lowest bits, so that the reply finds it.
+const SHARD_BITS: u32 = 8;
+
+impl Shared {
+    pub(super) fn new(setup: Setup, start: Start, shards: usize) -> Result<Self, ConfigError> {
+        if shards == 0 || shards > 1 << SHARD_BITS {
+            return Err(ConfigError::Nothing("shard, and at most 256"));
+        }
+        let mut names: Vec<_> = setup.layout.members().iter().map(|member| member.zone).collect();
+        names.sort_unstable();
+        names.dedup();
+        // Beyond 256 zones the last ones count as one: a write may then need one zone more, never one fewer.
+        let number = |zone| names.binary_search(&zone).map_or(u8::MAX, |at| u8::try_from(at).unwrap_or(u8::MAX));
+        let zones = setup.layout.members().iter().map(|member| number(member.zone)).collect();
+        Ok(Self {
+            identity: setup.identity,
+            node: setup.node,
+            actor: Actor { node: setup.node, start },
+            layout: setup.layout,
+            zones,
+            keyspaces: setup.keyspaces,
+            limits: setup.limits,
+            timing: setup.timing,
+            shards,
+        })
+    }
+
+    pub(super) fn patience(&self) -> Patience {
+        let fallback = self.timing.fallback;
+        Patience { fallback, suspect: self.timing.suspect.max(fallback) }
+    }
+
+    pub(super) fn keyspace(&self, id: KeyspaceId) -> Option<&Keyspace> {
+        self.keyspaces.iter().find(|keyspace| keyspace.id() == id)
+    }
+
+    pub(super) const fn shard_of_number(number: u64) -> usize {
+        (number & ((1 << SHARD_BITS) - 1)) as usize
+    }
+
+    pub(super) fn context(&self, keyspace: KeyspaceId, key: &[u8], bytes: &[u8]) -> Result<Context, ContextError> {
+        let key = Key::new(&self.identity.secret, keyspace, key);
+        Context::from_bytes(&self.identity, key.position(), bytes, self.limits.context)
+    }
+}
+
+/// Anything that a shard waits for.
+#[derive(Debug)]
+pub(super) enum Operation {
+    Get(GetOperation),
+    Put(PutOperation),
+    Forward(Forwarding),
+    List(Listing),
+    Delivery(Delivery),
+    /// Taken out of the table for a moment, while the shard works on it.
+    Taken,
+}
+
+/// Who is to be told how a write ended.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub(super) enum ReplyTo {
+    Client(Ticket),
+    /// A node that forwarded it; whether no other node has seen its dot.
+    Peer {
+        node: NodeId,
+        request: RequestId,
+        first: bool,
+    },
+}
+
+#[derive(Debug)]
+pub(super) struct Shard<S> {
+    pub(super) shared: Arc<Shared>,
+    index: usize,
+    pub(super) storage: S,
+    pub(super) replica: Replica,
+    pub(super) hints: HintStore,
+    pub(super) peers: Peers,
+    pub(super) clock: HybridClock,
+    pub(super) operations: Operations<Operation>,
+    pub(super) lanes: Lanes,
+    pub(super) counters: Counters,
+    pub(super) now: Now,
+    notices: Vec<Notice>,
+    /// Which targets a batch of hints is on its way to.
+    pub(super) deliveries: BTreeMap<NodeId, u64>,
+    pub(super) handoff_due: Time,
+    sweep_due: Time,
+    /// Reads that may still be hedged, in hundredths.
+    pub(super) hedge_budget: u32,
+    fenced: bool,
+    /// Scratch, kept for its memory.
+    pub(super) orders: Vec<Order>,
+    pub(super) asks: Vec<NodeId>,
+}
+
+impl<S: Storage> Shard<S> {
+    pub(super) fn open(shared: Arc<Shared>, index: usize, mut storage: S, now: Now) -> Result<Self, OpenError> {
+        let layout = &shared.layout;
+        claim(
+            &mut storage,
+            &Claim {
+                identity: shared.identity,
+                node: shared.node,
+                start: shared.actor.start,
+                shard: index as u32,
+                shards: shared.shards as u32,
+                partitions: layout.partitions(),
+            },
+        )?;
+        let owned = (0..layout.partitions())
+            .map(PartitionId)
+            .filter(|&partition| partition.0 as usize % shared.shards == index && layout.owns(shared.node, partition));
+        let replica = Replica::open(&storage, layout.partitions(), owned)?;
+        let hints = HintStore::open(&storage)?;
+        let peers = Peers::new(layout.members().len());
+        let clock = HybridClock::new(shared.timing.skew);
+        Ok(Self {
+            index,
+            storage,
+            replica,
+            hints,
+            peers,
+            clock,
+            operations: Operations::default(),
+            lanes: Lanes::default(),
+            counters: Counters::default(),
+            now,
+            notices: Vec::new(),
+            deliveries: BTreeMap::new(),
+            // Hints of an earlier start are tried at once.
+            handoff_due: now.time,
+            sweep_due: now.time + shared.timing.sweep,
+            hedge_budget: 100,
+            fenced: false,
+            orders: Vec::new(),
+            asks: Vec::new(),
+            shared,
+        })
+    }
+
+    pub(super) fn request(&mut self, now: Now, ticket: Ticket, request: Request) {
+        self.now = now;
+        let overloaded = self.operations.len() >= self.shared.limits.in_flight;
+        match request {
+            Request::Get { .. } if self.fenced => self.done(ticket, Reply::Get(Err(GetError::Stopped))),
+            Request::Get { .. } if overloaded => self.done(ticket, Reply::Get(Err(GetError::Overloaded))),
+            Request::Get { keyspace, key, options } => self.get(ticket, keyspace, &key, &options),
+            Request::Put { .. } if self.fenced => self.done(ticket, Reply::Put(Err(PutError::Stopped))),
+            Request::Put { .. } if overloaded => self.done(ticket, Reply::Put(Err(PutError::Overloaded))),
+            Request::Put { keyspace, key, value, context, options } => {
+                self.put(ticket, keyspace, &key, value, context, &options);
+            }
+            Request::List { .. } if self.fenced => self.done(ticket, Reply::List(Err(ListError::Stopped))),
+            Request::List { .. } if overloaded => self.done(ticket, Reply::List(Err(ListError::Overloaded))),
+            Request::List { keyspace, cursor, limit } => self.list(ticket, keyspace, cursor, limit),
+        }
+    }
+
+    /// One handler per message; `peer` is the sender's index in the layout.
+    pub(super) fn message(&mut self, now: Now, from: NodeId, peer: usize, message: Message) {
+        self.now = now;
+        if self.fenced {
+            return;
+        }
+        match message {
+            Message::Write(write) => self.on_write(from, &write),
+            Message::WriteReply(reply) => self.on_write_reply(from, peer, reply),
+            Message::Read(read) => self.on_read(from, &read),
+            Message::ReadReply(reply) => self.on_read_reply(from, peer, reply),
+            Message::Repair(repair) => self.on_repair(from, &repair),
+            Message::Forward(forward) => self.on_forward(from, forward),
+            Message::ForwardReply(reply) => self.on_forward_reply(from, peer, reply),
+            Message::Hints(hints) => self.on_hints(from, &hints),
+            Message::HintsReply(reply) => self.on_hints_reply(from, &reply),
+            Message::List(list) => self.on_list(from, &list),
+            Message::ListReply(reply) => self.on_list_reply(from, reply),
+            // The control part has answered them.
+            Message::Probe(_) | Message::ProbeReply(_) => {}
+        }
+    }
+
+    /// Time has passed.
+    pub(super) fn wake(&mut self, now: Now) {
+        self.now = now;
+        if self.fenced {
+            return;
+        }
+        while let Some(number) = self.operations.pop_due(now.time) {
+            match self.operations.get_mut(number) {
+                Some(Operation::Get(_)) => self.get_due(number),
+                Some(Operation::Put(_)) => self.put_due(number),
+                Some(Operation::Forward(_)) => self.forward_due(number),
+                Some(Operation::List(_)) => self.list_due(number),
+                Some(Operation::Delivery(_)) => self.delivery_due(number),
+                Some(Operation::Taken) | None => {}
+            }
+        }
+        if now.time >= self.handoff_due {
+            self.handoff();
+        }
+        if now.time >= self.sweep_due {
+            self.sweep_due = now.time + self.shared.timing.sweep;
+            self.sweep();
+        }
+    }
+
+    /// Something arrived from a peer, whatever it was.
+    pub(super) fn heard(&mut self, peer: usize, now: Now) {
+        if self.peers.heard(peer) {
+            self.now = now;
+            let node = self.shared.layout.members()[peer].node;
+            self.notices.push(Notice::Recovered(node));
+            self.lanes.say(Output::Event(Event::Recovered(node)));
+            // What is kept for it goes home at the next wake-up, which is due at once.
+            self.handoff_due = now.time;
+        }
+    }
+
+    /// Looks whether a peer has been silent for too long.
+    pub(super) fn check(&mut self, node: NodeId) {
+        let Some(peer) = self.shared.layout.index_of(node).filter(|_| node != self.shared.node) else { return };
+        if self.peers.check(peer, self.now.time, self.shared.timing.suspect) {
+            self.notices.push(Notice::Suspected(node));
+            self.lanes.say(Output::Event(Event::Suspected(node)));
+        }
+    }
+
+    fn sweep(&mut self) {
+        const RECORDS: usize = 64;
+        let partitions: Vec<_> = self.replica.unsettled().map(|(partition, _)| partition).collect();
+        for partition in partitions {
+            let secret = self.shared.identity.secret;
+            match self.replica.sweep(&mut self.storage, &secret, partition, RECORDS) {
+                Ok(stored) => self.lanes.wrote(&stored),
+                Err(error) => self.storage_failed(error),
+            }
+        }
+    }
+
+    pub(super) fn commit(&mut self) -> Result<(), StorageError> {
+        if self.fenced {
+            return Err(StorageError::Fenced);
+        }
+        // What a commit releases may write again (a merge at the cap): such writes wait for the next one.
+        if !self.lanes.is_dirty() {
+            return Ok(());
+        }
+        if let Err(error) = self.storage.sync() {
+            self.fence(error.clone());
+            return Err(error);
+        }
+        self.counters.commits += 1;
+        for held in self.lanes.synced() {
+            match held {
+                Held::Output(output) => self.lanes.release(output),
+                Held::Local(number) => self.put_is_durable(number),
+            }
+        }
+        Ok(())
+    }
+
+    /// A sync failed: what was written may be lost or not, so nothing is said of it, and nothing more is done.
+    fn fence(&mut self, error: StorageError) {
+        self.fenced = true;
+        for (ticket, reply) in self.lanes.drop_held() {
+            let stopped = match reply {
+                Reply::Get(_) => Reply::Get(Err(GetError::Stopped)),
+                Reply::Put(_) => Reply::Put(Err(PutError::Stopped)),
+                Reply::List(_) => Reply::List(Err(ListError::Stopped)),
+            };
+            self.lanes.release(Output::Done(ticket, stopped));
+        }
+        for operation in self.operations.drain() {
+            let reply = match operation {
+                Operation::Get(get) => get.abandoned(),
+                Operation::Put(put) => put.abandoned(),
+                Operation::Forward(forward) => Some(forward.abandoned()),
+                Operation::List(list) => Some(list.abandoned()),
+                Operation::Delivery(_) | Operation::Taken => None,
+            };
+            if let Some((ticket, reply)) = reply {
+                self.lanes.release(Output::Done(ticket, reply));
+            }
+        }
+        self.lanes.release(Output::Event(Event::Fenced(error)));
+    }
+
+    pub(super) fn poll(&mut self) -> Option<Output> {
+        self.lanes.poll()
+    }
+
+    pub(super) fn is_dirty(&self) -> bool {
+        self.lanes.is_dirty() && !self.fenced
+    }
+
+    pub(super) fn deadline(&self) -> Option<Time> {
+        if self.fenced {
+            return None;
+        }
+        let handoff = self.hints.targets().next().map(|_| self.handoff_due);
+        let sweep = self.replica.unsettled().next().map(|_| self.sweep_due);
+        [self.operations.deadline(), handoff, sweep].into_iter().flatten().min()
+    }
+
+    pub(super) fn notices(&mut self) -> Vec<Notice> {
+        std::mem::take(&mut self.notices)
+    }
+
+    pub(super) fn counters(&self) -> Counters {
+        Counters {
+            hints_pending: self.hints.targets().map(|(_, queue)| queue.count).sum(),
+            unsettled: self.replica.unsettled().map(|(_, count)| count as u64).sum(),
+            ..self.counters
+        }
+    }
+
+    pub(super) fn hints(&self) -> impl Iterator<Item = (NodeId, u64)> {
+        self.hints.targets().map(|(target, queue)| (target, queue.count))
+    }
+
+    pub(super) fn in_flight(&self) -> usize {
+        self.operations.len()
+    }
+
+    pub(super) fn storage(&self) -> &S {
+        &self.storage
+    }
+
+    pub(super) fn into_storage(self) -> S {
+        self.storage
+    }
+
+    pub(super) fn inspect(&self, partition: PartitionId, key: &Key) -> Result<Option<Vec<Bytes>>, StorageError> {
+        if !self.replica.owns(partition) {
+            return Ok(None);
+        }
+        let (record, _) = self.replica.read(&self.storage, partition, key)?;
+        Ok(Some(record.live.into_iter().map(|entry| entry.value).collect()))
+    }
+
+    pub(super) fn roster(&self) -> Roster<'_> {
+        Roster {
+            layout: &self.shared.layout,
+            peers: &self.peers,
+            zones: &self.shared.zones,
+            me: self.shared.node,
+            slow: self.shared.timing.fallback,
+        }
+    }
+
+    pub(super) fn partition(&self, key: &Key) -> PartitionId {
+        self.shared.layout.partition_of(key.position())
+    }
+
+    pub(super) fn layout_id(&self) -> LayoutId {
+        self.shared.layout.id()
+    }
+
+    /// The name under which a peer answers to an operation.
+    pub(super) fn request_id(&self, number: u64) -> RequestId {
+        RequestId { start: self.shared.actor.start, number: number << SHARD_BITS | self.index as u64 }
+    }
+
+    /// The operation that a reply is for, unless it answers an earlier start.
+    pub(super) fn operation_number(&self, request: RequestId) -> Option<u64> {
+        (request.start == self.shared.actor.start).then_some(request.number >> SHARD_BITS)
+    }
+
+    /// Sends a message that wants an answer.
+    pub(super) fn ask(&mut self, node: NodeId, message: Message) {
+        if let Some(peer) = self.shared.layout.index_of(node) {
+            self.peers.asked(peer, self.now.time);
+        }
+        self.lanes.say(Output::Send(node, message));
+    }
+
+    /// Refuses what comes with another layout: fixed membership means that all nodes have the same one.
+    pub(super) fn check_layout(&mut self, from: NodeId, layout: LayoutId) -> Result<(), Refusal> {
+        let own = self.layout_id();
+        if layout == own {
+            return Ok(());
+        }
+        self.counters.refused += 1;
+        self.lanes.say(Output::Event(Event::LayoutDiffers(from)));
+        Err(Refusal::Layout(own))
+    }
+
+    pub(super) fn check_owner(&mut self, key: &Key) -> Result<PartitionId, Refusal> {
+        let partition = self.partition(key);
+        if self.replica.owns(partition) {
+            return Ok(partition);
+        }
+        self.counters.refused += 1;
+        Err(Refusal::NotAnOwner)
+    }
+
+    pub(super) fn storage_failed(&mut self, error: StorageError) {
+        self.lanes.say(Output::Event(Event::StorageFailed(error)));
+    }
+
+    /// What a storage call gave, as an answer to a peer.
+    pub(super) fn or_refuse<T>(&mut self, result: Result<T, StorageError>) -> Result<T, Refusal> {
+        result.map_err(|error| {
+            self.storage_failed(error);
+            Refusal::Storage
+        })
+    }
+
+    /// Answers a client at once: nothing of the state is in it.
+    pub(super) fn done(&mut self, ticket: Ticket, reply: Reply) {
+        self.count(&reply);
+        self.lanes.say(Output::Done(ticket, reply));
+    }
+
+    /// Answers a client with what this node's state, perhaps unsynced, has gone into.
+    pub(super) fn done_with_state(&mut self, ticket: Ticket, reply: Reply) {
+        self.count(&reply);
+        self.lanes.reveal(Output::Done(ticket, reply));
+    }
+
+    fn count(&mut self, reply: &Reply) {
+        match reply {
+            Reply::Get(result) => {
+                self.counters.gets += 1;
+                self.counters.failed += u64::from(result.is_err());
+            }
+            Reply::Put(result) => {
+                self.counters.puts += 1;
+                self.counters.failed += u64::from(result.is_err());
+            }
+            Reply::List(result) => self.counters.failed += u64::from(result.is_err()),
+        }
+    }
+
+    /// Keeps an update for another node.
+    pub(super) fn keep_hint(
+        &mut self,
+        target: NodeId,
+        key: &Key,
+        update: &crate::causality::Update,
+    ) -> Result<Stored, Refusal> {
+        let limit = self.shared.limits.hint_bytes;
+        let kept = self.hints.keep(&mut self.storage, target, key, update, limit);
+        match self.or_refuse(kept)? {
+            crate::hint::Kept::Stored(stored) => {
+                self.counters.hints_kept += 1;
+                Ok(stored)
+            }
+            crate::hint::Kept::Full => {
+                self.counters.hints_refused += 1;
+                Err(Refusal::HintsFull)
+            }
+        }
+    }
+}

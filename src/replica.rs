@@ -1,0 +1,382 @@
+//! An owner's state: records, clocks, and the atomic batches that keep them together.
+
+use std::collections::BTreeSet;
+use std::ops::ControlFlow;
+use std::sync::Arc;
+
+use crate::bytes::Bytes;
+use crate::causality::{Change, Cover, Entry, Record, Update};
+use crate::dots::DotSet;
+use crate::error::StorageError;
+use crate::hash::Secret;
+use crate::ids::{Actor, Dot, KeyspaceId, PartitionId};
+use crate::key::Key;
+use crate::storage::{Batch, Space, Storage, Stored};
+use crate::wire::{FormatError, Reader, checked, put_checksum};
+
+/// The partitions of one shard: their clocks in memory, everything in storage.
+///
+/// Invariant: a dot is in a partition's clock only if the state of its key reflects it. Record, clock row and index
+/// therefore travel in one batch.
+#[derive(Debug)]
+pub(crate) struct Replica {
+    partitions: Vec<Option<Box<Partition>>>,
+    /// The next counter of this start in each partition, owned or not: whoever takes a request names its write.
+    counters: Vec<u64>,
+    batch: Batch,
+    /// Scratch for storage keys.
+    name: Vec<u8>,
+}
+
+#[derive(Debug)]
+struct Partition {
+    /// Which life of the partition at this store: dropping or refilling it is one meta write and a sweep.
+    incarnation: u32,
+    clock: Arc<DotSet>,
+    /// Keys whose record carries a residual: nothing else would ever look at them again.
+    unsettled: BTreeSet<Bytes>,
+}
+
+/// What became of a join.
+#[derive(Debug)]
+pub(crate) enum Joined {
+    /// It is stored, or was there already.
+    Stored(Stored),
+    /// It would leave more live entries than the cap: these. Nothing was stored.
+    AtCap(Vec<Entry>),
+}
+
+const CLOCK_ROW: u8 = 1;
+const UNSETTLED: u8 = 2;
+
+impl Replica {
+    /// Reads the clocks of the partitions `owned` of `count`.
+    pub(crate) fn open<S: Storage>(
+        storage: &S,
+        count: u32,
+        owned: impl Iterator<Item = PartitionId>,
+    ) -> Result<Self, StorageError> {
+        let mut replica = Self {
+            partitions: (0..count).map(|_| None).collect(),
+            counters: vec![1; count as usize],
+            batch: Batch::new(),
+            name: Vec::with_capacity(64),
+        };
+        for partition in owned {
+            let loaded = Partition::load(storage, partition)?;
+            replica.partitions[partition.0 as usize] = Some(Box::new(loaded));
+        }
+        Ok(replica)
+    }
+
+    /// The next dot of `actor` in a partition.
+    pub(crate) fn next_dot(&mut self, actor: Actor, partition: PartitionId) -> Dot {
+        let counter = &mut self.counters[partition.0 as usize];
+        let dot = Dot { actor, counter: *counter };
+        *counter += 1;
+        dot
+    }
+
+    pub(crate) fn owns(&self, partition: PartitionId) -> bool {
+        self.partitions[partition.0 as usize].is_some()
+    }
+
+    /// The record of a key and the clock that fills it, both of this instant.
+    pub(crate) fn read<S: Storage>(
+        &self,
+        storage: &S,
+        partition: PartitionId,
+        key: &Key,
+    ) -> Result<(Record, Arc<DotSet>), StorageError> {
+        let state = self.state(partition);
+        let mut name = Vec::with_capacity(16 + key.full().len());
+        object_name(&mut name, partition, state.incarnation, key);
+        let mut record = load(storage, &name)?;
+        record.strip(&state.clock);
+        Ok((record, Arc::clone(&state.clock)))
+    }
+
+    /// Joins a coordinator's own write, unless it would leave more than `cap` live entries.
+    ///
+    /// The cap is for this alone: a join of what is acknowledged elsewhere must never be cut.
+    pub(crate) fn admit<S: Storage>(
+        &mut self,
+        storage: &mut S,
+        partition: PartitionId,
+        key: &Key,
+        update: &Update,
+        cap: usize,
+    ) -> Result<Joined, StorageError> {
+        self.join(storage, partition, key, &update.live, update.cover(&DotSet::new()), &update.events, cap)
+    }
+
+    /// Joins writes: one of another coordinator, or those of a hint.
+    pub(crate) fn update<S: Storage>(
+        &mut self,
+        storage: &mut S,
+        partition: PartitionId,
+        key: &Key,
+        update: &Update,
+    ) -> Result<Stored, StorageError> {
+        stored(self.admit(storage, partition, key, update, usize::MAX))
+    }
+
+    /// Joins a whole record: read repair.
+    pub(crate) fn repair<S: Storage>(
+        &mut self,
+        storage: &mut S,
+        partition: PartitionId,
+        key: &Key,
+        live: &[Entry],
+        covered: &DotSet,
+    ) -> Result<Stored, StorageError> {
+        let nothing = DotSet::new();
+        let cover = Cover { own: covered, shared: &nothing };
+        stored(self.join(storage, partition, key, live, cover, &nothing, usize::MAX))
+    }
+
+    #[expect(clippy::too_many_arguments, reason = "a storage, a place, and the four parts of a join")]
+    fn join<S: Storage>(
+        &mut self,
+        storage: &mut S,
+        partition: PartitionId,
+        key: &Key,
+        live: &[Entry],
+        cover: Cover<'_>,
+        events: &DotSet,
+        cap: usize,
+    ) -> Result<Joined, StorageError> {
+        let state = state_mut(&mut self.partitions, partition);
+        self.name.clear();
+        object_name(&mut self.name, partition, state.incarnation, key);
+        let mut record = load(storage, &self.name)?;
+        let clock = Arc::make_mut(&mut state.clock);
+        let change = record.apply(clock, live, cover, events);
+        self.batch.clear();
+        if change.live && record.live.len() > cap {
+            *clock = clock.minus(&change.added);
+            return Ok(Joined::AtCap(record.live));
+        }
+        if !change.any() {
+            return Stored::write(storage, &self.batch).map(Joined::Stored);
+        }
+        put_record(&mut self.batch, &self.name, &record, &change);
+        put_clock(&mut self.batch, partition, state.incarnation, clock, &change.added);
+        let unsettled = index(&mut self.batch, partition, state, key, &record);
+        match Stored::write(storage, &self.batch) {
+            Ok(stored) => {
+                state.settle(key, unsettled);
+                Ok(Joined::Stored(stored))
+            }
+            Err(error) => {
+                // A clock that is ahead of its records deletes writes everywhere.
+                let clock = Arc::make_mut(&mut state.clock);
+                *clock = clock.minus(&change.added);
+                Err(error)
+            }
+        }
+    }
+
+    /// Looks at up to `limit` keys of a partition that carried a residual: what the clock covers by now goes, and with
+    /// it records that say nothing more.
+    pub(crate) fn sweep<S: Storage>(
+        &mut self,
+        storage: &mut S,
+        secret: &Secret,
+        partition: PartitionId,
+        limit: usize,
+    ) -> Result<Stored, StorageError> {
+        let state = state_mut(&mut self.partitions, partition);
+        let keys: Vec<Bytes> = state.unsettled.iter().take(limit).cloned().collect();
+        let mut settled = Vec::new();
+        self.batch.clear();
+        for full in keys {
+            let Some(key) = Key::from_full(secret, full) else { continue };
+            self.name.clear();
+            object_name(&mut self.name, partition, state.incarnation, &key);
+            let mut record = load(storage, &self.name)?;
+            if record.strip(&state.clock) || record.residual.is_empty() {
+                put_record(&mut self.batch, &self.name, &record, &Change { residual: true, ..Change::default() });
+                if !index(&mut self.batch, partition, state, &key, &record) {
+                    settled.push(key);
+                }
+            }
+        }
+        let stored = Stored::write(storage, &self.batch)?;
+        for key in settled {
+            state.settle(&key, false);
+        }
+        Ok(stored)
+    }
+
+    /// Partitions that have something to sweep.
+    pub(crate) fn unsettled(&self) -> impl Iterator<Item = (PartitionId, usize)> {
+        self.partitions.iter().enumerate().filter_map(|(index, state)| {
+            let count = state.as_ref()?.unsettled.len();
+            (count > 0).then_some((PartitionId(index as u32), count))
+        })
+    }
+
+    /// A page of the keys of a keyspace that have live entries: the keys, and where the page ended if there is more.
+    pub(crate) fn list<S: Storage>(
+        &self,
+        storage: &S,
+        partition: PartitionId,
+        keyspace: KeyspaceId,
+        after: &[u8],
+        limit: usize,
+    ) -> Result<(Vec<Bytes>, Bytes), StorageError> {
+        let state = self.state(partition);
+        let mut prefix = Vec::with_capacity(8 + after.len() + 1);
+        prefix.extend_from_slice(&partition.0.to_be_bytes());
+        prefix.extend_from_slice(&state.incarnation.to_be_bytes());
+        let mut from = prefix.clone();
+        from.extend_from_slice(after);
+        if !after.is_empty() {
+            from.push(0);
+        }
+        let (mut keys, mut end, mut damage) = (Vec::new(), Bytes::default(), None);
+        storage.scan(Space::Objects, &from, &mut |name, value| {
+            let Some(rest) = name.strip_prefix(&prefix[..]) else { return ControlFlow::Break(()) };
+            if keys.len() == limit {
+                return ControlFlow::Break(());
+            }
+            let Some(user) = rest.get(8..).and_then(|full| full.strip_prefix(&keyspace.0.to_be_bytes())) else {
+                return ControlFlow::Continue(());
+            };
+            match Record::decode(&Bytes::from(value)) {
+                Ok(record) if record.live.is_empty() => {}
+                Ok(_) => keys.push(Bytes::from(user)),
+                Err(error) => damage = Some(error),
+            }
+            if keys.len() == limit {
+                end = Bytes::from(rest);
+            }
+            ControlFlow::Continue(())
+        })?;
+        match damage {
+            Some(error) => Err(error.into()),
+            None => Ok((keys, end)),
+        }
+    }
+
+    fn state(&self, partition: PartitionId) -> &Partition {
+        self.partitions[partition.0 as usize].as_deref().expect("the caller has checked that it is owned")
+    }
+}
+
+fn state_mut(partitions: &mut [Option<Box<Partition>>], partition: PartitionId) -> &mut Partition {
+    partitions[partition.0 as usize].as_deref_mut().expect("the caller has checked that it is owned")
+}
+
+impl Partition {
+    fn load<S: Storage>(storage: &S, partition: PartitionId) -> Result<Self, StorageError> {
+        // Lives of a partition that follow the first come with changing layouts.
+        let incarnation = 1;
+        let (mut clock, mut unsettled, mut damage) = (DotSet::new(), BTreeSet::new(), None);
+        let mut prefix = partition.0.to_be_bytes().to_vec();
+        prefix.extend_from_slice(&u32::to_be_bytes(incarnation));
+        storage.scan(Space::Dots, &prefix, &mut |name, value| {
+            let Some(rest) = name.strip_prefix(&prefix[..]) else { return ControlFlow::Break(()) };
+            match rest.split_first() {
+                Some((&CLOCK_ROW, _)) => match decode_row(value) {
+                    Ok(row) => clock.union_with(&row),
+                    Err(error) => damage = Some(error),
+                },
+                Some((&UNSETTLED, full)) => {
+                    unsettled.insert(Bytes::from(full));
+                }
+                _ => damage = Some(FormatError::Content("an unknown kind of line beside a clock")),
+            }
+            if damage.is_some() { ControlFlow::Break(()) } else { ControlFlow::Continue(()) }
+        })?;
+        match damage {
+            Some(error) => Err(error.into()),
+            None => Ok(Self { incarnation, clock: Arc::new(clock), unsettled }),
+        }
+    }
+
+    fn settle(&mut self, key: &Key, unsettled: bool) {
+        if unsettled {
+            self.unsettled.insert(key.full().clone());
+        } else if !self.unsettled.is_empty() {
+            self.unsettled.remove(key.full());
+        }
+    }
+}
+
+fn stored(joined: Result<Joined, StorageError>) -> Result<Stored, StorageError> {
+    match joined? {
+        Joined::Stored(stored) => Ok(stored),
+        Joined::AtCap(_) => unreachable!("there are fewer than usize::MAX siblings"),
+    }
+}
+
+fn decode_row(value: &[u8]) -> Result<DotSet, FormatError> {
+    let mut reader = Reader::new(checked(value)?);
+    let row = DotSet::decode(&mut reader)?;
+    reader.end()?;
+    Ok(row)
+}
+
+fn load<S: Storage>(storage: &S, name: &[u8]) -> Result<Record, StorageError> {
+    match storage.get(Space::Objects, name)? {
+        None => Ok(Record::default()),
+        Some(bytes) => Ok(Record::decode(&bytes)?),
+    }
+}
+
+fn put_record(batch: &mut Batch, name: &[u8], record: &Record, change: &Change) {
+    if record.is_absent() {
+        batch.delete(Space::Objects, name);
+    } else if change.live || change.residual {
+        batch.put_with(Space::Objects, |out| out.extend_from_slice(name), |out| record.encode_into(out));
+    }
+}
+
+/// One line per actor: a write rewrites the line of its own actor, however many there have been.
+fn put_clock(batch: &mut Batch, partition: PartitionId, incarnation: u32, clock: &DotSet, added: &DotSet) {
+    for actor in added.actors() {
+        batch.put_with(
+            Space::Dots,
+            |out| {
+                line_name(out, partition, incarnation, CLOCK_ROW);
+                out.extend_from_slice(&actor.node.0.to_be_bytes());
+                out.extend_from_slice(&actor.start.0.to_be_bytes());
+            },
+            |out| {
+                let start = out.len();
+                clock.encode_row_of(actor, out);
+                put_checksum(out, start);
+            },
+        );
+    }
+}
+
+/// Brings the index of unsettled keys in line with a record. Tells whether the key belongs there.
+fn index(batch: &mut Batch, partition: PartitionId, state: &Partition, key: &Key, record: &Record) -> bool {
+    let unsettled = !record.residual.is_empty();
+    // An empty index answers without a look-up: it is the common case.
+    let listed = !state.unsettled.is_empty() && state.unsettled.contains(key.full());
+    if unsettled != listed {
+        let mut name = Vec::with_capacity(9 + key.full().len());
+        line_name(&mut name, partition, state.incarnation, UNSETTLED);
+        name.extend_from_slice(key.full());
+        if unsettled { batch.put(Space::Dots, &name, &[]) } else { batch.delete(Space::Dots, &name) }
+    }
+    unsettled
+}
+
+/// partition (4) · incarnation (4) · position's upper half (8) · keyspace and key: the order of the ring.
+fn object_name(out: &mut Vec<u8>, partition: PartitionId, incarnation: u32, key: &Key) {
+    out.extend_from_slice(&partition.0.to_be_bytes());
+    out.extend_from_slice(&incarnation.to_be_bytes());
+    out.extend_from_slice(&((key.position() >> 64) as u64).to_be_bytes());
+    out.extend_from_slice(key.full());
+}
+
+fn line_name(out: &mut Vec<u8>, partition: PartitionId, incarnation: u32, kind: u8) {
+    out.extend_from_slice(&partition.0.to_be_bytes());
+    out.extend_from_slice(&incarnation.to_be_bytes());
+    out.push(kind);
+}

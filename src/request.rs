@@ -1,0 +1,170 @@
+//! What a client asks of a node, and what it gets.
+
+use std::time::Duration;
+
+use crate::bytes::Bytes;
+use crate::causality::Context;
+use crate::config::{Durability, Mode, Spread};
+use crate::error::{GetError, ListError, PutError};
+use crate::ids::{KeyspaceId, WriteId};
+
+/// A client's request.
+#[derive(Clone, Debug)]
+#[non_exhaustive]
+pub enum Request {
+    /// Read a key.
+    Get {
+        /// In which keyspace.
+        keyspace: KeyspaceId,
+        /// The key.
+        key: Bytes,
+        /// What differs from the keyspace's defaults.
+        options: GetOptions,
+    },
+    /// Write a key, superseding what the context has seen.
+    Put {
+        /// In which keyspace.
+        keyspace: KeyspaceId,
+        /// The key.
+        key: Bytes,
+        /// The value; none deletes. A delete without a context reads first, and deletes what it saw.
+        value: Option<Bytes>,
+        /// What the client had read.
+        context: Context,
+        /// What differs from the keyspace's defaults.
+        options: PutOptions,
+    },
+    /// A page of a keyspace's keys.
+    List {
+        /// In which keyspace.
+        keyspace: KeyspaceId,
+        /// Where the page before ended.
+        cursor: Cursor,
+        /// The most keys to return; at least 1, at most the node's limit.
+        limit: usize,
+    },
+}
+
+/// How to read; what is not said comes from the keyspace.
+#[derive(Clone, Debug, Default)]
+pub struct GetOptions {
+    /// How many owners must answer.
+    pub r: Option<u8>,
+    /// Whose answers count.
+    pub mode: Option<Mode>,
+    /// What must differ between the answers that count.
+    pub spread: Spread,
+    /// Ask all owners, not only as many as it takes: dearer, and repairs every replica that is behind.
+    pub all: bool,
+    /// How long it may take.
+    pub deadline: Option<Duration>,
+}
+
+/// How to write; what is not said comes from the keyspace.
+#[derive(Clone, Debug, Default)]
+pub struct PutOptions {
+    /// How many nodes must have it.
+    pub w: Option<u8>,
+    /// Whose answers count.
+    pub mode: Option<Mode>,
+    /// What must differ between the answers that count.
+    pub spread: Spread,
+    /// Where it must be on disk before it is acknowledged.
+    pub durability: Durability,
+    /// How long it may take.
+    pub deadline: Option<Duration>,
+    /// The client's name for this write, to be sent again when it repeats one of unknown outcome.
+    pub write_id: Option<WriteId>,
+    /// Write only if a read of R replicas shows nothing that the context has not seen.
+    ///
+    /// This is a check, not a lock: two conditional puts at the same time may both succeed, and then stand side by
+    /// side as siblings. It never loses a write; it can't promise to be the only one.
+    pub if_unchanged: bool,
+}
+
+/// How a request ended.
+#[derive(Clone, PartialEq, Eq, Debug)]
+#[non_exhaustive]
+pub enum Reply {
+    /// Of a get.
+    Get(Result<Versions, GetError>),
+    /// Of a put or a delete.
+    Put(Result<Written, PutError>),
+    /// Of a listing.
+    List(Result<Page, ListError>),
+}
+
+/// What a get found.
+#[derive(Clone, PartialEq, Eq, Debug, Default)]
+pub struct Versions {
+    /// The values: none if there is nothing, several if versions stand side by side and the reconciler keeps them.
+    pub values: Vec<Bytes>,
+    /// What was read: pass it back with the put that replaces it.
+    pub context: Context,
+    /// How many versions stood side by side before they were reconciled.
+    pub siblings: usize,
+    /// How many owners answered. Fewer than R only in sloppy mode, when no more could be reached.
+    pub owners: u8,
+}
+
+impl Versions {
+    /// The value, if there is exactly one.
+    #[must_use]
+    pub fn value(&self) -> Option<&Bytes> {
+        match &self.values[..] {
+            [value] => Some(value),
+            _ => None,
+        }
+    }
+}
+
+/// What a put did.
+#[derive(Clone, PartialEq, Eq, Debug, Default)]
+pub struct Written {
+    /// What the client has seen now: what it had read, and its own write. The next put may go on from it.
+    pub context: Context,
+    /// How many owners had it when it was acknowledged.
+    pub owners: u8,
+    /// How many fallbacks had it, as a hint for an owner out of reach.
+    pub fallbacks: u8,
+    /// The only copy is a hint at the coordinator itself: nobody else could be reached, and W is 1.
+    pub only_here: bool,
+}
+
+/// A page of keys.
+#[derive(Clone, PartialEq, Eq, Debug, Default)]
+pub struct Page {
+    /// Keys, in no order that means anything. Each is listed once; one that came or went meanwhile may be missed.
+    pub keys: Vec<Bytes>,
+    /// Where to go on; none after the last page.
+    pub next: Option<Cursor>,
+}
+
+/// Where a listing goes on. The default is its beginning.
+#[derive(Clone, PartialEq, Eq, Debug, Default)]
+pub struct Cursor {
+    pub(crate) partition: u32,
+    pub(crate) after: Bytes,
+}
+
+impl Cursor {
+    /// As bytes, for a client far away.
+    #[must_use]
+    pub fn to_bytes(&self) -> Vec<u8> {
+        [&self.partition.to_be_bytes()[..], &self.after].concat()
+    }
+
+    /// From the bytes that [`Cursor::to_bytes`] made.
+    ///
+    /// # Errors
+    /// [`ListError::Cursor`] if they are too short. Nothing was changed.
+    pub fn from_bytes(bytes: &[u8]) -> Result<Self, ListError> {
+        match bytes.split_first_chunk::<4>() {
+            Some((partition, after)) => {
+                Ok(Self { partition: u32::from_be_bytes(*partition), after: Bytes::from(after) })
+            }
+            None if bytes.is_empty() => Ok(Self::default()),
+            None => Err(ListError::Cursor),
+        }
+    }
+}

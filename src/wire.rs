@@ -1,0 +1,164 @@
+//! Reading and writing the hand-made byte formats: what is stored, sealed or hashed.
+//!
+//! Varints are little-endian base 128 and canonical: a longer spelling of a number is refused, so that equal values
+//! have equal bytes and may be hashed.
+
+use crate::bytes::Bytes;
+
+/// Why bytes could not be read. Nothing was changed by reading them.
+#[derive(Clone, Copy, PartialEq, Eq, Debug, thiserror::Error)]
+#[non_exhaustive]
+pub enum FormatError {
+    /// The bytes end in the middle of something.
+    #[error("the bytes end too early")]
+    Truncated,
+    /// Bytes are left over.
+    #[error("there are bytes left over")]
+    Trailing,
+    /// A number is not written in its shortest form, or doesn't fit.
+    #[error("a number is not in canonical form")]
+    Number,
+    /// A version of the format that this program doesn't know.
+    #[error("format version {0} is not known")]
+    Version(u8),
+    /// The checksum doesn't match: the bytes are damaged.
+    #[error("the checksum doesn't match")]
+    Checksum,
+    /// A rule of the format is broken (order, an empty range, an unknown tag).
+    #[error("the content breaks a rule of the format: {0}")]
+    Content(&'static str),
+}
+
+pub(crate) fn put_varint(out: &mut Vec<u8>, mut value: u64) {
+    while value >= 0x80 {
+        out.push(value as u8 | 0x80);
+        value >>= 7;
+    }
+    out.push(value as u8);
+}
+
+pub(crate) fn put_bytes(out: &mut Vec<u8>, bytes: &[u8]) {
+    put_varint(out, bytes.len() as u64);
+    out.extend_from_slice(bytes);
+}
+
+/// Appends the CRC-32 of what stands from `start`.
+pub(crate) fn put_checksum(out: &mut Vec<u8>, start: usize) {
+    let sum = crc32fast::hash(&out[start..]);
+    out.extend_from_slice(&sum.to_le_bytes());
+}
+
+/// The bytes before a checksum that fits.
+pub(crate) fn checked(bytes: &[u8]) -> Result<&[u8], FormatError> {
+    let (content, sum) = bytes.split_last_chunk::<4>().ok_or(FormatError::Truncated)?;
+    if crc32fast::hash(content).to_le_bytes() == *sum { Ok(content) } else { Err(FormatError::Checksum) }
+}
+
+/// Reads from the front of a slice; keeps the position, so that a view into shared bytes can be cut out.
+pub(crate) struct Reader<'a> {
+    bytes: &'a [u8],
+    at: usize,
+}
+
+impl<'a> Reader<'a> {
+    pub(crate) const fn new(bytes: &'a [u8]) -> Self {
+        Self { bytes, at: 0 }
+    }
+
+    pub(crate) const fn left(&self) -> usize {
+        self.bytes.len() - self.at
+    }
+
+    pub(crate) fn take(&mut self, count: usize) -> Result<&'a [u8], FormatError> {
+        if count > self.left() {
+            return Err(FormatError::Truncated);
+        }
+        let taken = &self.bytes[self.at..self.at + count];
+        self.at += count;
+        Ok(taken)
+    }
+
+    pub(crate) fn array<const N: usize>(&mut self) -> Result<[u8; N], FormatError> {
+        let taken = self.take(N)?;
+        Ok(taken.try_into().expect("take returns as many bytes as it was asked for"))
+    }
+
+    pub(crate) fn byte(&mut self) -> Result<u8, FormatError> {
+        let [byte] = self.array()?;
+        Ok(byte)
+    }
+
+    pub(crate) fn varint(&mut self) -> Result<u64, FormatError> {
+        let first = self.byte()?;
+        if first < 0x80 {
+            return Ok(u64::from(first));
+        }
+        let mut value = u64::from(first & 0x7f);
+        for shift in (7..64).step_by(7) {
+            let byte = self.byte()?;
+            let part = u64::from(byte & 0x7f);
+            if shift == 63 && part > 1 {
+                return Err(FormatError::Number);
+            }
+            value |= part << shift;
+            if byte < 0x80 {
+                return if byte == 0 { Err(FormatError::Number) } else { Ok(value) };
+            }
+        }
+        Err(FormatError::Number)
+    }
+
+    /// A count of things that take at least `least` bytes each: one that can't be true is refused before anything is
+    /// allocated for it.
+    pub(crate) fn count(&mut self, least: usize) -> Result<usize, FormatError> {
+        let count = usize::try_from(self.varint()?).map_err(|_| FormatError::Number)?;
+        if count > self.left() / least.max(1) {
+            return Err(FormatError::Truncated);
+        }
+        Ok(count)
+    }
+
+    /// Bytes with their length in front, as a view into `whole`, which must be what this reader reads.
+    pub(crate) fn view(&mut self, whole: &Bytes) -> Result<Bytes, FormatError> {
+        debug_assert_eq!(whole.len(), self.bytes.len());
+        let length = self.count(1)?;
+        let start = self.at;
+        self.take(length)?;
+        Ok(whole.slice(start..start + length))
+    }
+
+    pub(crate) const fn end(&self) -> Result<(), FormatError> {
+        if self.left() == 0 { Ok(()) } else { Err(FormatError::Trailing) }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn varints_are_canonical() {
+        for value in [0, 1, 127, 128, 300, 16_383, 16_384, u64::from(u32::MAX), u64::MAX - 1, u64::MAX] {
+            let mut out = Vec::new();
+            put_varint(&mut out, value);
+            let mut reader = Reader::new(&out);
+            assert_eq!(reader.varint(), Ok(value));
+            assert_eq!(reader.end(), Ok(()));
+            for cut in 0..out.len() {
+                assert_eq!(Reader::new(&out[..cut]).varint(), Err(FormatError::Truncated));
+            }
+        }
+        assert_eq!(Reader::new(&[0x85, 0x00]).varint(), Err(FormatError::Number), "5, the long way");
+        assert_eq!(Reader::new(&[0xff; 10]).varint(), Err(FormatError::Number), "more than 64 bits");
+        let mut too_big = [0x80_u8; 10];
+        too_big[9] = 2;
+        assert_eq!(Reader::new(&too_big).varint(), Err(FormatError::Number), "2^64");
+    }
+
+    #[test]
+    fn a_count_that_cannot_be_true_is_refused_before_allocating() {
+        let mut out = Vec::new();
+        put_varint(&mut out, 1 << 40);
+        assert_eq!(Reader::new(&out).count(1), Err(FormatError::Truncated));
+    }
+}
