@@ -285,6 +285,9 @@ pub enum ConfigError {
     /// Two keyspaces have one name, or names whose ids collide. Nothing was opened.
     #[error("keyspaces {0:?} and {1:?} are one: rename one of them")]
     Keyspaces(String, String),
+    /// No layout can be made of the members. Nothing was opened.
+    #[error("no layout: {0}")]
+    Layout(String),
     /// There is no keyspace, or no shard. Nothing was opened.
     #[error("there must be at least one {0}")]
     Nothing(&'static str),

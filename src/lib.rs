@@ -18,7 +18,7 @@ mod replica;
 mod request;
 pub mod ring;
 #[cfg(feature = "runtime")]
-mod runtime;
+pub mod runtime;
 #[cfg(feature = "sim")]
 pub mod sim;
 pub mod storage;
@@ -38,5 +38,7 @@ pub use message::Message;
 pub use node::{Counters, Event, Input, Keyspace, Node, Output, Setup};
 pub use request::{Cursor, GetOptions, Page, PutOptions, Reply, Request, Versions, Written};
 pub use ring::{Layout, Member};
+#[cfg(feature = "runtime")]
+pub use runtime::{Client, Cluster, Pending, Server};
 pub use time::{Now, Time, WallTime};
 pub use transport::Transport;

@@ -1,0 +1,205 @@
+//! A program's handle on the store.
+
+use std::fmt;
+use std::sync::Arc;
+
+use super::door::{Call, Door};
+use super::pending::{Pending, PendingAll, Slot};
+use crate::bytes::Bytes;
+use crate::causality::Context;
+use crate::error::{ContextError, GetError, ListError, PutError};
+use crate::ids::KeyspaceId;
+use crate::request::{Cursor, GetOptions, Page, PutOptions, Reply, Request, Versions, Written};
+
+/// Requests through one node. Cheap to clone, and may be used from any thread.
+#[derive(Clone)]
+pub struct Client {
+    door: Arc<dyn Door>,
+}
+
+/// Requests on one keyspace through one node.
+#[derive(Clone)]
+pub struct Bucket {
+    door: Arc<dyn Door>,
+    keyspace: KeyspaceId,
+}
+
+impl Client {
+    pub(super) fn new(door: Arc<dyn Door>) -> Self {
+        Self { door }
+    }
+
+    /// The keyspace called `name`; none if the node has none of that name.
+    #[must_use]
+    pub fn bucket(&self, name: &str) -> Option<Bucket> {
+        let keyspace = self.door.keyspaces().iter().find(|keyspace| keyspace.name() == name)?;
+        Some(Bucket { door: Arc::clone(&self.door), keyspace: keyspace.id() })
+    }
+}
+
+impl Bucket {
+    /// Reads a key.
+    pub fn get(&self, key: impl Into<Bytes>) -> Pending<Result<Versions, GetError>> {
+        self.get_with(key, GetOptions::default())
+    }
+
+    /// Reads a key, otherwise than the keyspace's defaults say.
+    pub fn get_with(&self, key: impl Into<Bytes>, options: GetOptions) -> Pending<Result<Versions, GetError>> {
+        let request = Request::Get { keyspace: self.keyspace, key: key.into(), options };
+        self.send(request, versions)
+    }
+
+    /// Writes a key, superseding what `context` has seen.
+    pub fn put(
+        &self,
+        key: impl Into<Bytes>,
+        value: impl Into<Bytes>,
+        context: &Context,
+    ) -> Pending<Result<Written, PutError>> {
+        self.put_with(key, value, context, PutOptions::default())
+    }
+
+    /// Writes a key, otherwise than the keyspace's defaults say.
+    pub fn put_with(
+        &self,
+        key: impl Into<Bytes>,
+        value: impl Into<Bytes>,
+        context: &Context,
+        options: PutOptions,
+    ) -> Pending<Result<Written, PutError>> {
+        self.send(self.put_request(key.into(), Some(value.into()), context, options), written)
+    }
+
+    /// Deletes what `context` has seen; with the empty context, what a read sees.
+    pub fn delete(&self, key: impl Into<Bytes>, context: &Context) -> Pending<Result<Written, PutError>> {
+        self.delete_with(key, context, PutOptions::default())
+    }
+
+    /// Deletes, otherwise than the keyspace's defaults say.
+    pub fn delete_with(
+        &self,
+        key: impl Into<Bytes>,
+        context: &Context,
+        options: PutOptions,
+    ) -> Pending<Result<Written, PutError>> {
+        self.send(self.put_request(key.into(), None, context, options), written)
+    }
+
+    /// Reads several keys at once: one step of the node, one batch of messages to each peer.
+    pub fn get_many<K: Into<Bytes>>(
+        &self,
+        keys: impl IntoIterator<Item = K>,
+    ) -> PendingAll<Result<Versions, GetError>> {
+        let requests = keys.into_iter().map(|key| Request::Get {
+            keyspace: self.keyspace,
+            key: key.into(),
+            options: GetOptions::default(),
+        });
+        self.send_all(requests, versions)
+    }
+
+    /// Writes several keys at once. They are independent: some may succeed where others fail.
+    pub fn put_many<K: Into<Bytes>, V: Into<Bytes>>(
+        &self,
+        puts: impl IntoIterator<Item = (K, V, Context)>,
+    ) -> PendingAll<Result<Written, PutError>> {
+        let requests = puts.into_iter().map(|(key, value, context)| {
+            self.put_request(key.into(), Some(value.into()), &context, PutOptions::default())
+        });
+        self.send_all(requests, written)
+    }
+
+    /// A page of at most `limit` keys that have a value, from `cursor` on.
+    ///
+    /// One owner of each partition answers for it, so a key that only other owners have by now may be missed.
+    pub fn list(&self, cursor: Cursor, limit: usize) -> Pending<Result<Page, ListError>> {
+        self.send(Request::List { keyspace: self.keyspace, cursor, limit }, page)
+    }
+
+    /// All keys, page by page, waiting for each page.
+    #[must_use]
+    pub fn keys(&self) -> Keys {
+        Keys { bucket: self.clone(), page: Vec::new().into_iter(), next: Some(Cursor::default()) }
+    }
+
+    /// Opens a context that a client brought back as [`Context::to_bytes`].
+    ///
+    /// # Errors
+    /// [`ContextError`] if it is garbled, forged, or of another key or cluster. Nothing was changed.
+    pub fn context(&self, key: &[u8], bytes: &[u8]) -> Result<Context, ContextError> {
+        self.door.context(self.keyspace, key, bytes)
+    }
+
+    fn put_request(&self, key: Bytes, value: Option<Bytes>, context: &Context, options: PutOptions) -> Request {
+        Request::Put { keyspace: self.keyspace, key, value, context: context.clone(), options }
+    }
+
+    fn send<T>(&self, request: Request, read: fn(Reply) -> T) -> Pending<T> {
+        let slot = Arc::new(Slot::default());
+        self.door.call((request, Arc::clone(&slot)));
+        Pending::new(slot, read)
+    }
+
+    fn send_all<T>(&self, requests: impl Iterator<Item = Request>, read: fn(Reply) -> T) -> PendingAll<T> {
+        let calls: Vec<Call> = requests.map(|request| (request, Arc::new(Slot::default()))).collect();
+        let pending = calls.iter().map(|(_, slot)| Pending::new(Arc::clone(slot), read)).collect();
+        self.door.call_all(calls);
+        PendingAll::new(pending)
+    }
+}
+
+// A server that stops answers all alike, whatever was asked; each handle reads that as its own kind of error.
+fn versions(reply: Reply) -> Result<Versions, GetError> {
+    match reply {
+        Reply::Get(result) => result,
+        Reply::Put(_) | Reply::List(_) => Err(GetError::Stopped),
+    }
+}
+fn written(reply: Reply) -> Result<Written, PutError> {
+    match reply {
+        Reply::Put(result) => result,
+        Reply::Get(_) | Reply::List(_) => Err(PutError::Stopped),
+    }
+}
+fn page(reply: Reply) -> Result<Page, ListError> {
+    match reply {
+        Reply::List(result) => result,
+        Reply::Get(_) | Reply::Put(_) => Err(ListError::Stopped),
+    }
+}
+
+/// All keys of a keyspace: see [`Bucket::keys`].
+#[derive(Debug)]
+pub struct Keys {
+    bucket: Bucket,
+    page: std::vec::IntoIter<Bytes>,
+    next: Option<Cursor>,
+}
+
+impl Iterator for Keys {
+    type Item = Result<Bytes, ListError>;
+
+    fn next(&mut self) -> Option<Self::Item> {
+        loop {
+            if let Some(key) = self.page.next() {
+                return Some(Ok(key));
+            }
+            let limit = self.bucket.door.limits().page;
+            match self.bucket.list(self.next.take()?, limit).wait() {
+                Ok(page) => (self.page, self.next) = (page.keys.into_iter(), page.next),
+                Err(error) => return Some(Err(error)),
+            }
+        }
+    }
+}
+
+impl fmt::Debug for Client {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "Client({:?})", self.door.keyspaces())
+    }
+}
+impl fmt::Debug for Bucket {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "Bucket({})", self.keyspace)
+    }
+}

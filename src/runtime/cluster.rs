@@ -1,0 +1,283 @@
+//! Several nodes in one process: for examples, tests, and programs that are a cluster by themselves.
+
+use std::collections::BTreeMap;
+use std::fmt;
+use std::sync::Arc;
+use std::time::Duration;
+
+use parking_lot::Mutex;
+use rand::TryRng;
+use rand::rngs::SysRng;
+
+use super::client::Client;
+use super::local::LocalNetwork;
+use super::server::{Server, Stopped};
+use crate::causality::{Identity, Secret};
+use crate::config::{ConfigError, Limits, Timing};
+use crate::error::OpenError;
+use crate::ids::{ClusterId, NodeId};
+use crate::node::{Counters, Event, Keyspace, Setup};
+use crate::ring::{Layout, Member, plan_first};
+use crate::storage::{MemoryStorage, Storage};
+
+/// Nodes of one process, connected within it. Each can be stopped, crashed, restarted, isolated and slowed.
+pub struct Cluster<S: Storage + 'static = MemoryStorage> {
+    setups: BTreeMap<NodeId, Setup>,
+    nodes: Mutex<BTreeMap<NodeId, Place<S>>>,
+    network: LocalNetwork,
+    layout: Arc<Layout>,
+    on_event: EventSink,
+}
+
+type EventSink = Arc<dyn Fn(NodeId, Event) + Send + Sync>;
+
+enum Place<S: Storage + 'static> {
+    Up(Server<S>),
+    Down(Vec<S>),
+}
+
+/// How a cluster is made.
+pub struct ClusterBuilder {
+    members: Vec<Member>,
+    partitions: u32,
+    shards: usize,
+    keyspaces: Vec<Keyspace>,
+    limits: Limits,
+    timing: Timing,
+    on_event: EventSink,
+}
+
+impl Cluster {
+    /// `count` nodes named n1, n2, … in memory, 256 partitions, with N = 3 (or `count`, if that is less), and one
+    /// keyspace, "default".
+    #[must_use]
+    pub fn builder(count: u64) -> ClusterBuilder {
+        ClusterBuilder {
+            members: (1..=count).map(|node| Member::new(NodeId(node))).collect(),
+            partitions: 256,
+            shards: 1,
+            keyspaces: Vec::new(),
+            limits: Limits::default(),
+            timing: Timing::default(),
+            on_event: Arc::new(|_, _| {}),
+        }
+    }
+}
+
+impl ClusterBuilder {
+    /// Nodes with these names, zones and weights.
+    #[must_use]
+    pub fn members(mut self, members: Vec<Member>) -> Self {
+        self.members = members;
+        self
+    }
+
+    /// So many partitions.
+    #[must_use]
+    pub const fn partitions(mut self, partitions: u32) -> Self {
+        self.partitions = partitions;
+        self
+    }
+
+    /// So many shards in each node, each with a storage of its own.
+    #[must_use]
+    pub const fn shards(mut self, shards: usize) -> Self {
+        self.shards = shards;
+        self
+    }
+
+    /// Adds a keyspace; the first one replaces "default".
+    #[must_use]
+    pub fn keyspace(mut self, keyspace: Keyspace) -> Self {
+        self.keyspaces.push(keyspace);
+        self
+    }
+
+    /// These bounds.
+    #[must_use]
+    pub fn limits(mut self, limits: Limits) -> Self {
+        self.limits = limits;
+        self
+    }
+
+    /// These durations.
+    #[must_use]
+    pub fn timing(mut self, timing: Timing) -> Self {
+        self.timing = timing;
+        self
+    }
+
+    /// Calls this with what the nodes report. It must not block, nor call the cluster.
+    #[must_use]
+    pub fn on_event(mut self, on_event: impl Fn(NodeId, Event) + Send + Sync + 'static) -> Self {
+        self.on_event = Arc::new(on_event);
+        self
+    }
+
+    /// Starts the cluster with storages in memory.
+    ///
+    /// # Errors
+    /// [`OpenError`] for settings that don't go together. Nothing was started.
+    pub fn start(self) -> Result<Cluster, OpenError> {
+        self.start_with(|_, _| MemoryStorage::new())
+    }
+
+    /// Starts the cluster with the storages that `storage` makes, for each node and shard.
+    ///
+    /// # Errors
+    /// [`OpenError`] for settings that don't go together, or a storage that can't be opened.
+    ///
+    /// # Panics
+    /// If the system has no randomness.
+    pub fn start_with<S: Storage + 'static>(
+        self,
+        mut storage: impl FnMut(NodeId, usize) -> S,
+    ) -> Result<Cluster<S>, OpenError> {
+        let default = match self.members.len() {
+            0 => return Err(ConfigError::Nothing("member").into()),
+            count @ 1..3 => crate::config::Quorum::new(count as u8, count as u8, count as u8)?,
+            _ => crate::config::Quorum::default(),
+        };
+        let keyspaces =
+            if self.keyspaces.is_empty() { vec![Keyspace::new("default").quorum(default)] } else { self.keyspaces };
+        let n = keyspaces[0].quorum.n();
+        let layout = match plan_first(&self.members, n, self.partitions) {
+            Ok(plan) => Arc::new(plan.layout),
+            Err(error) => return Err(ConfigError::Layout(error.to_string()).into()),
+        };
+        let mut random = [0; 32];
+        SysRng.try_fill_bytes(&mut random).expect("the system has randomness");
+        let (cluster, secret) = random.split_at(16);
+        let identity = Identity {
+            cluster: ClusterId(u128::from_le_bytes(cluster.try_into().expect("16 bytes"))),
+            secret: Secret::new(secret.try_into().expect("16 bytes")),
+        };
+        let setup = |member: &Member| Setup {
+            identity,
+            node: member.node,
+            layout: Arc::clone(&layout),
+            keyspaces: keyspaces.clone(),
+            limits: self.limits.clone(),
+            timing: self.timing.clone(),
+        };
+        let cluster = Cluster {
+            setups: layout.members().iter().map(|member| (member.node, setup(member))).collect(),
+            nodes: Mutex::new(BTreeMap::new()),
+            network: LocalNetwork::new(),
+            layout: Arc::clone(&layout),
+            on_event: self.on_event,
+        };
+        for member in layout.members() {
+            let storages = (0..self.shards).map(|shard| storage(member.node, shard)).collect();
+            cluster.open(member.node, storages)?;
+        }
+        Ok(cluster)
+    }
+}
+
+impl<S: Storage + 'static> Cluster<S> {
+    fn open(&self, node: NodeId, storages: Vec<S>) -> Result<(), OpenError> {
+        let sink = Arc::clone(&self.on_event);
+        let server = Server::open_local(self.setups[&node].clone(), storages, &self.network, move |event| {
+            sink(node, event);
+        })?;
+        self.nodes.lock().insert(node, Place::Up(server));
+        Ok(())
+    }
+
+    /// All members.
+    #[must_use]
+    pub fn members(&self) -> Vec<NodeId> {
+        self.setups.keys().copied().collect()
+    }
+
+    /// Who owns what.
+    #[must_use]
+    pub const fn layout(&self) -> &Arc<Layout> {
+        &self.layout
+    }
+
+    /// A handle for requests through `node`; none while it is down.
+    #[must_use]
+    pub fn client(&self, node: NodeId) -> Option<Client> {
+        match self.nodes.lock().get(&node)? {
+            Place::Up(server) => Some(server.client()),
+            Place::Down(_) => None,
+        }
+    }
+
+    /// Stops a node in good order; its storages wait for a restart. Does nothing if it is down.
+    pub fn stop(&self, node: NodeId) {
+        self.take_down(node, Server::stop, |_| {});
+    }
+
+    /// Kills a node; then `power_cut` does to each of its storages what a crash does to a disk.
+    pub fn crash(&self, node: NodeId, power_cut: impl FnMut(&mut S)) {
+        self.take_down(node, Server::kill, power_cut);
+    }
+
+    fn take_down(&self, node: NodeId, end: fn(Server<S>) -> Stopped<S>, mut then: impl FnMut(&mut S)) {
+        let mut nodes = self.nodes.lock();
+        let Some(place) = nodes.remove(&node) else { return };
+        let Place::Up(server) = place else {
+            nodes.insert(node, place);
+            return;
+        };
+        drop(nodes);
+        let mut storages = end(server).storages;
+        storages.iter_mut().for_each(&mut then);
+        self.nodes.lock().insert(node, Place::Down(storages));
+    }
+
+    /// Starts a node that is down, with what its storages hold. Does nothing if it is up.
+    ///
+    /// # Errors
+    /// [`OpenError`]; its storages are gone then.
+    pub fn restart(&self, node: NodeId) -> Result<(), OpenError> {
+        let mut nodes = self.nodes.lock();
+        match nodes.remove(&node) {
+            Some(Place::Down(storages)) => {
+                drop(nodes);
+                self.open(node, storages)
+            }
+            Some(up) => {
+                nodes.insert(node, up);
+                Ok(())
+            }
+            None => Ok(()),
+        }
+    }
+
+    /// Nothing gets to or from the node, or everything does again.
+    pub fn isolate(&self, node: NodeId, on: bool) {
+        self.network.isolate(node, on);
+    }
+
+    /// All that goes to or from the node takes so much longer; zero ends it.
+    pub fn slow(&self, node: NodeId, by: Duration) {
+        self.network.slow(node, by);
+    }
+
+    /// What the nodes that are up have done, in one sum.
+    #[must_use]
+    pub fn counters(&self) -> Counters {
+        let mut sum = Counters::default();
+        for place in self.nodes.lock().values() {
+            if let Place::Up(server) = place {
+                sum.add(&server.counters());
+            }
+        }
+        sum
+    }
+}
+
+impl<S: Storage + 'static> fmt::Debug for Cluster<S> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "Cluster({:?})", self.members())
+    }
+}
+impl fmt::Debug for ClusterBuilder {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "ClusterBuilder({:?})", self.members)
+    }
+}

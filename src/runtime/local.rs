@@ -1,0 +1,207 @@
+//! The transport within one process: it steps the peer in the sender's own thread.
+
+use std::cell::{Cell, RefCell};
+use std::cmp::Reverse;
+use std::collections::{BTreeMap, BTreeSet, BinaryHeap, VecDeque};
+use std::fmt;
+use std::sync::{Arc, Weak};
+use std::time::{Duration, Instant};
+
+use parking_lot::{Condvar, Mutex, RwLock};
+
+use super::door::Door;
+use crate::ids::NodeId;
+use crate::message::Message;
+use crate::transport::Transport;
+
+/// Connects the nodes of one process, and can cut or slow each.
+#[derive(Clone, Default)]
+pub struct LocalNetwork {
+    inner: Arc<Inner>,
+}
+
+#[derive(Default)]
+struct Inner {
+    routes: RwLock<Routes>,
+    delayed: Delayed,
+}
+
+#[derive(Default)]
+struct Routes {
+    doors: BTreeMap<NodeId, Weak<dyn Door>>,
+    isolated: BTreeSet<NodeId>,
+    slow: BTreeMap<NodeId, Duration>,
+}
+
+/// One node's way out.
+pub(super) struct LocalTransport {
+    node: NodeId,
+    network: LocalNetwork,
+}
+
+impl LocalNetwork {
+    /// A network without nodes.
+    #[must_use]
+    pub fn new() -> Self {
+        Self::default()
+    }
+
+    /// Nothing gets to or from the node, or everything does again.
+    pub fn isolate(&self, node: NodeId, on: bool) {
+        let mut routes = self.inner.routes.write();
+        if on {
+            routes.isolated.insert(node)
+        } else {
+            routes.isolated.remove(&node)
+        };
+    }
+
+    /// All that goes to or from the node takes so much longer; zero ends it.
+    pub fn slow(&self, node: NodeId, by: Duration) {
+        let mut routes = self.inner.routes.write();
+        if by.is_zero() {
+            routes.slow.remove(&node)
+        } else {
+            routes.slow.insert(node, by)
+        };
+    }
+
+    /// The way out for `node`.
+    #[must_use]
+    pub fn transport(&self, node: NodeId) -> Arc<dyn Transport> {
+        Arc::new(LocalTransport { node, network: self.clone() })
+    }
+
+    pub(super) fn connect(&self, node: NodeId, door: Weak<dyn Door>) {
+        self.inner.routes.write().doors.insert(node, door);
+    }
+
+    pub(super) fn disconnect(&self, node: NodeId) {
+        self.inner.routes.write().doors.remove(&node);
+    }
+}
+
+impl Transport for LocalTransport {
+    fn send(&self, to: NodeId, messages: Vec<Message>) {
+        let inner = &self.network.inner;
+        let routes = inner.routes.read();
+        if !routes.isolated.is_empty() && (routes.isolated.contains(&self.node) || routes.isolated.contains(&to)) {
+            return;
+        }
+        let Some(door) = routes.doors.get(&to).and_then(Weak::upgrade) else { return };
+        let slow = |node| routes.slow.get(node).copied().unwrap_or_default();
+        let delay = if routes.slow.is_empty() { Duration::ZERO } else { slow(&self.node) + slow(&to) };
+        drop(routes);
+        if delay.is_zero() {
+            hand_over(Delivery { door, from: self.node, messages });
+        } else {
+            inner.delayed.add(Instant::now() + delay, Delivery { door, from: self.node, messages });
+        }
+    }
+}
+
+struct Delivery {
+    door: Arc<dyn Door>,
+    from: NodeId,
+    messages: Vec<Message>,
+}
+
+thread_local! {
+    static QUEUE: RefCell<VecDeque<Delivery>> = const { RefCell::new(VecDeque::new()) };
+    static RUNNING: Cell<bool> = const { Cell::new(false) };
+}
+
+/// Hands messages to the peer in this thread, when the node that sent them has let go of itself.
+///
+/// A peer that answers at once would otherwise step the sender inside the sender's own step, and a long exchange
+/// would nest until the stack is gone.
+fn hand_over(delivery: Delivery) {
+    QUEUE.with_borrow_mut(|queue| queue.push_back(delivery));
+}
+
+/// Lets the thread send again, also when a host's code panics on the way.
+struct Reset;
+
+impl Drop for Reset {
+    fn drop(&mut self) {
+        RUNNING.set(false);
+    }
+}
+
+/// Runs `work`, then delivers what it sent, what that sent, and so on.
+pub(super) fn run<T>(work: impl FnOnce() -> T) -> T {
+    if RUNNING.replace(true) {
+        return work();
+    }
+    let reset = Reset;
+    let result = work();
+    while let Some(Delivery { door, from, messages }) = QUEUE.with_borrow_mut(VecDeque::pop_front) {
+        door.deliver(from, messages);
+    }
+    drop(reset);
+    result
+}
+
+/// Messages that a slowed node's network holds back, and the thread that lets them go.
+#[derive(Default)]
+struct Delayed {
+    state: Arc<(Mutex<Held>, Condvar)>,
+}
+
+#[derive(Default)]
+struct Held {
+    heap: BinaryHeap<Reverse<(Instant, u64)>>,
+    deliveries: BTreeMap<u64, Delivery>,
+    sequence: u64,
+    thread: bool,
+    closed: bool,
+}
+
+impl Delayed {
+    fn add(&self, at: Instant, delivery: Delivery) {
+        let mut held = self.state.0.lock();
+        let sequence = held.sequence;
+        held.sequence += 1;
+        held.heap.push(Reverse((at, sequence)));
+        held.deliveries.insert(sequence, delivery);
+        if !std::mem::replace(&mut held.thread, true) {
+            let state = Arc::clone(&self.state);
+            std::thread::spawn(move || release(&state));
+        }
+        self.state.1.notify_one();
+    }
+}
+
+impl Drop for Delayed {
+    fn drop(&mut self) {
+        self.state.0.lock().closed = true;
+        self.state.1.notify_one();
+    }
+}
+
+fn release(state: &(Mutex<Held>, Condvar)) {
+    let mut held = state.0.lock();
+    while !held.closed {
+        let Some(&Reverse((at, sequence))) = held.heap.peek() else {
+            state.1.wait(&mut held);
+            continue;
+        };
+        if at > Instant::now() {
+            state.1.wait_until(&mut held, at);
+            continue;
+        }
+        held.heap.pop();
+        if let Some(delivery) = held.deliveries.remove(&sequence) {
+            drop(held);
+            run(|| hand_over(delivery));
+            held = state.0.lock();
+        }
+    }
+}
+
+impl fmt::Debug for LocalNetwork {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let nodes: Vec<_> = self.inner.routes.read().doors.keys().copied().collect();
+        write!(f, "LocalNetwork({nodes:?})")
+    }
+}

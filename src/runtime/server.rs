@@ -1,0 +1,496 @@
+//! A node with an inbox, a clock and a thread for timers.
+
+use std::fmt;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, AtomicU64, AtomicUsize, Ordering, fence};
+use std::thread::JoinHandle;
+use std::time::Duration;
+
+use crossbeam::queue::SegQueue;
+use parking_lot::{Condvar, Mutex, MutexGuard};
+use rand::TryRng;
+use rand::rngs::SysRng;
+
+use super::client::Client;
+use super::door::{Call, Door};
+use super::local::{LocalNetwork, run};
+use super::{clock, pending};
+use crate::causality::Context;
+use crate::config::Limits;
+use crate::error::{ContextError, GetError, ListError, OpenError, PutError, StorageError};
+use crate::ids::{KeyspaceId, NodeId, Start, Ticket};
+use crate::message::Message;
+use crate::node::{Counters, Event, Input, Keyspace, Node, Output, Setup};
+use crate::request::{Reply, Request};
+use crate::storage::Storage;
+use crate::time::{Now, Time};
+use crate::transport::Transport;
+
+/// A node that runs: a client's call and a peer's message step it in the thread that brings them.
+///
+/// Dropping it stops it without waiting; [`Server::stop`] lets what is in progress come to its end.
+pub struct Server<S: Storage + 'static> {
+    cell: Arc<NodeCell<S>>,
+    thread: Option<JoinHandle<()>>,
+    network: Option<LocalNetwork>,
+}
+
+/// What is left of a server.
+#[derive(Debug)]
+pub struct Stopped<S> {
+    /// Its storages, shard by shard.
+    pub storages: Vec<S>,
+    /// What went wrong when they were synced for the last time, if anything did.
+    pub error: Option<StorageError>,
+}
+
+struct NodeCell<S: Storage> {
+    state: Mutex<State<S>>,
+    inbox: SegQueue<Incoming>,
+    waiting: AtomicUsize,
+    transport: Arc<dyn Transport>,
+    on_event: Box<dyn Fn(Event) + Send + Sync>,
+    id: NodeId,
+    keyspaces: Vec<Keyspace>,
+    limits: Limits,
+    closing: AtomicBool,
+    timer: Timer,
+}
+
+struct State<S> {
+    node: Option<Node<S>>,
+    pending: Slots,
+    /// One drain's messages by peer, kept for its memory.
+    outgoing: Vec<(NodeId, Vec<Message>)>,
+}
+
+enum Incoming {
+    Call(Call),
+    Message(NodeId, Message),
+    Wake,
+}
+
+/// When the timer thread looks in next, and what wakes it earlier.
+struct Timer {
+    armed: AtomicU64,
+    lock: Mutex<()>,
+    wake: Condvar,
+}
+
+/// The timer thread sleeps no longer than this, so that a request whose first deadline is later wakes nobody.
+const TICK: Duration = Duration::from_millis(50);
+/// The most inputs between two syncs.
+const DRAIN: usize = 256;
+
+impl<S: Storage + 'static> Server<S> {
+    /// Opens a node over `storages`, one per shard, that sends through `transport` and reports to `on_event`.
+    ///
+    /// Whoever receives for it calls [`Server::deliver`].
+    ///
+    /// # Errors
+    /// Those of [`Node::open`]. Nothing was started.
+    ///
+    /// # Panics
+    /// If the system has no randomness: without it two starts could name two writes alike.
+    pub fn open(
+        setup: Setup,
+        storages: Vec<S>,
+        transport: Arc<dyn Transport>,
+        on_event: impl Fn(Event) + Send + Sync + 'static,
+    ) -> Result<Self, OpenError> {
+        clock::look_at_wall();
+        let (id, keyspaces, limits) = (setup.node, setup.keyspaces.clone(), setup.limits.clone());
+        let random = || SysRng.try_next_u64().expect("the system has randomness");
+        let node = Node::open(setup, storages, Start(random()), random(), clock::now())?;
+        let cell = Arc::new(NodeCell {
+            state: Mutex::new(State { node: Some(node), pending: Slots::default(), outgoing: Vec::new() }),
+            inbox: SegQueue::new(),
+            waiting: AtomicUsize::new(0),
+            transport,
+            on_event: Box::new(on_event),
+            id,
+            keyspaces,
+            limits,
+            closing: AtomicBool::new(false),
+            timer: Timer { armed: AtomicU64::new(0), lock: Mutex::new(()), wake: Condvar::new() },
+        });
+        let ticking = Arc::clone(&cell);
+        let thread = std::thread::spawn(move || ticking.tick());
+        Ok(Self { cell, thread: Some(thread), network: None })
+    }
+
+    /// Opens a node that talks to the others of this process through `network`.
+    ///
+    /// # Errors
+    /// As [`Server::open`].
+    pub fn open_local(
+        setup: Setup,
+        storages: Vec<S>,
+        network: &LocalNetwork,
+        on_event: impl Fn(Event) + Send + Sync + 'static,
+    ) -> Result<Self, OpenError> {
+        let node = setup.node;
+        let mut server = Self::open(setup, storages, network.transport(node), on_event)?;
+        let door: Arc<dyn Door> = server.cell.clone();
+        network.connect(node, Arc::downgrade(&door));
+        server.network = Some(network.clone());
+        Ok(server)
+    }
+
+    /// A handle for requests through this node.
+    #[must_use]
+    pub fn client(&self) -> Client {
+        Client::new(self.cell.clone())
+    }
+
+    /// Takes messages that arrived from the peer `from`, whom the transport has authenticated.
+    ///
+    /// Beyond [`Limits::inbox`] they are dropped, as a network may.
+    pub fn deliver(&self, from: NodeId, messages: Vec<Message>) {
+        self.cell.deliver(from, messages);
+    }
+
+    /// What the node has done.
+    #[must_use]
+    pub fn counters(&self) -> Counters {
+        self.cell.counters()
+    }
+
+    /// Looks at the node, between two steps.
+    pub fn with_node<T>(&self, look: impl FnOnce(&Node<S>) -> T) -> Option<T> {
+        self.cell.state.lock().node.as_ref().map(look)
+    }
+
+    /// Stops in good order: takes no further requests, waits for those in progress (each has a deadline), syncs.
+    #[must_use]
+    pub fn stop(mut self) -> Stopped<S> {
+        self.cell.closing.store(true, Ordering::SeqCst);
+        while self.with_node(Node::in_flight).is_some_and(|count| count > 0) {
+            std::thread::park_timeout(Duration::from_millis(1));
+        }
+        self.end(true)
+    }
+
+    /// Stops at once, as a crash would: nothing more is synced, requests in progress are told that the node stopped.
+    #[must_use]
+    pub fn kill(mut self) -> Stopped<S> {
+        self.end(false)
+    }
+
+    fn end(&mut self, sync: bool) -> Stopped<S> {
+        self.cell.closing.store(true, Ordering::SeqCst);
+        if let Some(network) = self.network.take() {
+            network.disconnect(self.cell.id);
+        }
+        let mut state = self.cell.state.lock();
+        let node = state.node.take();
+        let pending = std::mem::take(&mut state.pending);
+        drop(state);
+        self.cell.timer.wake();
+        if let Some(thread) = self.thread.take() {
+            // The timer thread itself may be the one that drops the last handle.
+            if thread.thread().id() != std::thread::current().id() {
+                let _ = thread.join();
+            }
+        }
+        pending.stop();
+        self.cell.refuse_inbox();
+        let Some(mut node) = node else { return Stopped { storages: Vec::new(), error: None } };
+        let error = if sync { node.commit().err() } else { None };
+        Stopped { storages: node.into_storages(), error }
+    }
+}
+
+impl<S: Storage + 'static> Drop for Server<S> {
+    fn drop(&mut self) {
+        if self.thread.is_some() {
+            let _ = self.end(false);
+        }
+    }
+}
+
+impl<S: Storage> NodeCell<S> {
+    /// Queues an input; false if the inbox is full.
+    fn enqueue(&self, incoming: Incoming) -> bool {
+        if self.waiting.fetch_add(1, Ordering::Relaxed) >= self.limits.inbox {
+            self.waiting.fetch_sub(1, Ordering::Relaxed);
+            return false;
+        }
+        self.inbox.push(incoming);
+        true
+    }
+
+    /// Drives the node if nobody else does; who does takes along what is queued.
+    fn drive(&self, now: Now) {
+        loop {
+            // The queue must be seen by the holder if the lock is seen taken here, and the other way round.
+            fence(Ordering::SeqCst);
+            let Some(state) = self.state.try_lock() else { return };
+            self.drain(state, now);
+            fence(Ordering::SeqCst);
+            if self.inbox.is_empty() {
+                return;
+            }
+        }
+    }
+
+    /// Steps the node with what is queued, syncs once, and sends what it says. Then the same again while there is
+    /// more.
+    fn drain(&self, mut state: MutexGuard<'_, State<S>>, now: Now) {
+        loop {
+            let mut count = 0;
+            while count < DRAIN
+                && let Some(incoming) = self.inbox.pop()
+            {
+                self.waiting.fetch_sub(1, Ordering::Relaxed);
+                state.step(now, incoming);
+                count += 1;
+            }
+            self.flush(&mut state);
+            if count < DRAIN {
+                return;
+            }
+        }
+    }
+
+    /// What may leave at once leaves; one sync; then what waited for it leaves.
+    fn flush(&self, state: &mut State<S>) {
+        self.empty(state);
+        let Some(node) = &mut state.node else { return };
+        if node.is_dirty() {
+            // A failure is reported by an event of the node, which is fenced by it.
+            let _ = node.commit();
+            self.empty(state);
+        }
+        if let Some(deadline) = state.node.as_ref().and_then(Node::deadline) {
+            self.timer.arm(deadline);
+        }
+    }
+
+    fn empty(&self, state: &mut State<S>) {
+        let State { node: Some(node), pending, outgoing } = state else { return };
+        while let Some(output) = node.poll() {
+            match output {
+                Output::Send(to, message) => match outgoing.iter_mut().find(|(node, _)| *node == to) {
+                    Some((_, messages)) => messages.push(message),
+                    None => outgoing.push((to, vec![message])),
+                },
+                Output::Done(ticket, reply) => {
+                    if let Some(slot) = pending.take(ticket) {
+                        slot.fill(reply);
+                    }
+                }
+                Output::Event(event) => (self.on_event)(event),
+            }
+        }
+        for (to, messages) in outgoing.drain(..) {
+            self.transport.send(to, messages);
+        }
+    }
+
+    fn refuse_inbox(&self) {
+        while let Some(incoming) = self.inbox.pop() {
+            if let Incoming::Call((request, slot)) = incoming {
+                slot.fill(stopped(&request));
+            }
+        }
+    }
+
+    /// The timer thread: looks in when something is due, and at least once a tick.
+    fn tick(&self) {
+        while !self.closing.load(Ordering::SeqCst) || self.state.lock().node.is_some() {
+            let now = clock::now();
+            let due = self.state.lock().node.as_ref().and_then(Node::deadline);
+            let next = due.unwrap_or(now.time + TICK).min(now.time + TICK);
+            if due.is_some_and(|due| due <= now.time) {
+                self.inbox.push(Incoming::Wake);
+                self.waiting.fetch_add(1, Ordering::Relaxed);
+                run(|| self.drive(now));
+                continue;
+            }
+            self.timer.sleep_until(next, now.time);
+            clock::look_at_wall();
+            if self.state.lock().node.is_none() {
+                return;
+            }
+        }
+    }
+}
+
+impl<S: Storage> State<S> {
+    fn step(&mut self, now: Now, incoming: Incoming) {
+        match (&mut self.node, incoming) {
+            (Some(node), Incoming::Call((request, slot))) => {
+                let ticket = self.pending.add(slot);
+                node.step(now, Input::Request(ticket, request));
+            }
+            (Some(node), Incoming::Message(from, message)) => node.step(now, Input::Message(from, message)),
+            (Some(node), Incoming::Wake) => node.step(now, Input::Wake),
+            (None, Incoming::Call((request, slot))) => slot.fill(stopped(&request)),
+            (None, Incoming::Message(..) | Incoming::Wake) => {}
+        }
+    }
+}
+
+impl<S: Storage> Door for NodeCell<S> {
+    fn call(&self, (request, slot): Call) {
+        if self.closing.load(Ordering::Relaxed) {
+            return slot.fill(stopped(&request));
+        }
+        run(|| {
+            let now = clock::now();
+            // The common case, without the queue: the node is free and nothing waits.
+            if self.inbox.is_empty()
+                && let Some(mut state) = self.state.try_lock()
+            {
+                state.step(now, Incoming::Call((request, slot)));
+                self.drain(state, now);
+                fence(Ordering::SeqCst);
+                if !self.inbox.is_empty() {
+                    self.drive(now);
+                }
+                return;
+            }
+            let refusal = overloaded(&request);
+            if self.enqueue(Incoming::Call((request, Arc::clone(&slot)))) {
+                self.drive(now);
+            } else {
+                slot.fill(refusal);
+            }
+        });
+    }
+
+    fn call_all(&self, calls: Vec<Call>) {
+        run(|| {
+            for (request, slot) in calls {
+                if self.closing.load(Ordering::Relaxed) {
+                    slot.fill(stopped(&request));
+                    continue;
+                }
+                let refusal = overloaded(&request);
+                if !self.enqueue(Incoming::Call((request, Arc::clone(&slot)))) {
+                    slot.fill(refusal);
+                }
+            }
+            self.drive(clock::now());
+        });
+    }
+
+    fn deliver(&self, from: NodeId, messages: Vec<Message>) {
+        run(|| {
+            let now = clock::now();
+            if self.inbox.is_empty()
+                && let Some(mut state) = self.state.try_lock()
+            {
+                for message in messages {
+                    state.step(now, Incoming::Message(from, message));
+                }
+                self.drain(state, now);
+                fence(Ordering::SeqCst);
+                if !self.inbox.is_empty() {
+                    self.drive(now);
+                }
+                return;
+            }
+            for message in messages {
+                // A full inbox loses messages, as a network may: their senders have timeouts.
+                self.enqueue(Incoming::Message(from, message));
+            }
+            self.drive(now);
+        });
+    }
+
+    fn keyspaces(&self) -> &[Keyspace] {
+        &self.keyspaces
+    }
+
+    fn limits(&self) -> &Limits {
+        &self.limits
+    }
+
+    fn context(&self, keyspace: KeyspaceId, key: &[u8], bytes: &[u8]) -> Result<Context, ContextError> {
+        match &self.state.lock().node {
+            Some(node) => node.context(keyspace, key, bytes),
+            None => Err(ContextError::Foreign),
+        }
+    }
+
+    fn counters(&self) -> Counters {
+        self.state.lock().node.as_ref().map(Node::counters).unwrap_or_default()
+    }
+}
+
+impl Timer {
+    /// Wakes the thread only if it would sleep beyond `deadline`.
+    fn arm(&self, deadline: Time) {
+        if deadline.0 < self.armed.load(Ordering::Relaxed) {
+            self.armed.store(deadline.0, Ordering::Relaxed);
+            self.wake();
+        }
+    }
+
+    fn wake(&self) {
+        let _guard = self.lock.lock();
+        self.wake.notify_one();
+    }
+
+    fn sleep_until(&self, until: Time, now: Time) {
+        let mut guard = self.lock.lock();
+        self.armed.store(until.0, Ordering::Relaxed);
+        self.wake.wait_for(&mut guard, until.since(now));
+    }
+}
+
+/// Where the answers to requests in progress go, by their tickets.
+#[derive(Default)]
+struct Slots {
+    list: Vec<Option<Arc<pending::Slot>>>,
+    free: Vec<u32>,
+}
+
+impl Slots {
+    fn add(&mut self, slot: Arc<pending::Slot>) -> Ticket {
+        let index = self.free.pop().unwrap_or_else(|| {
+            self.list.push(None);
+            self.list.len() as u32 - 1
+        });
+        self.list[index as usize] = Some(slot);
+        Ticket(u64::from(index))
+    }
+
+    /// A node answers each ticket once, so an index is free when it is answered.
+    fn take(&mut self, ticket: Ticket) -> Option<Arc<pending::Slot>> {
+        let slot = self.list.get_mut(ticket.0 as usize)?.take()?;
+        self.free.push(ticket.0 as u32);
+        Some(slot)
+    }
+
+    /// Tells all that wait that the node has stopped. Each handle reads the reply of its own kind.
+    fn stop(self) {
+        for slot in self.list.into_iter().flatten() {
+            slot.fill(Reply::Put(Err(PutError::Stopped)));
+        }
+    }
+}
+
+fn stopped(request: &Request) -> Reply {
+    match request {
+        Request::Get { .. } => Reply::Get(Err(GetError::Stopped)),
+        Request::Put { .. } => Reply::Put(Err(PutError::Stopped)),
+        Request::List { .. } => Reply::List(Err(ListError::Stopped)),
+    }
+}
+
+fn overloaded(request: &Request) -> Reply {
+    match request {
+        Request::Get { .. } => Reply::Get(Err(GetError::Overloaded)),
+        Request::Put { .. } => Reply::Put(Err(PutError::Overloaded)),
+        Request::List { .. } => Reply::List(Err(ListError::Overloaded)),
+    }
+}
+
+impl<S: Storage + 'static> fmt::Debug for Server<S> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "Server({})", self.cell.id)
+    }
+}
