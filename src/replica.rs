@@ -23,6 +23,8 @@ pub(crate) struct Replica {
     partitions: Vec<Option<Box<Partition>>>,
     /// The next counter of this start in each partition, owned or not: whoever takes a request names its write.
     counters: Vec<u64>,
+    /// How many keys are unsettled, in all partitions.
+    unsettled: usize,
     batch: Batch,
     /// Scratch for storage keys.
     name: Vec<u8>,
@@ -59,11 +61,13 @@ impl Replica {
         let mut replica = Self {
             partitions: (0..count).map(|_| None).collect(),
             counters: vec![1; count as usize],
+            unsettled: 0,
             batch: Batch::new(),
             name: Vec::with_capacity(64),
         };
         for partition in owned {
             let loaded = Partition::load(storage, partition)?;
+            replica.unsettled += loaded.unsettled.len();
             replica.partitions[partition.0 as usize] = Some(Box::new(loaded));
         }
         Ok(replica)
@@ -165,7 +169,7 @@ impl Replica {
         let unsettled = index(&mut self.batch, partition, state, key, &record);
         match Stored::write(storage, &self.batch) {
             Ok(stored) => {
-                state.settle(key, unsettled);
+                state.settle(key, unsettled, &mut self.unsettled);
                 Ok(Joined::Stored(stored))
             }
             Err(error) => {
@@ -204,17 +208,22 @@ impl Replica {
         }
         let stored = Stored::write(storage, &self.batch)?;
         for key in settled {
-            state.settle(&key, false);
+            state.settle(&key, false, &mut self.unsettled);
         }
         Ok(stored)
     }
 
+    /// How many keys still carry a residual.
+    pub(crate) fn unsettled(&self) -> usize {
+        self.unsettled
+    }
+
     /// Partitions that have something to sweep.
-    pub(crate) fn unsettled(&self) -> impl Iterator<Item = (PartitionId, usize)> {
-        self.partitions.iter().enumerate().filter_map(|(index, state)| {
-            let count = state.as_ref()?.unsettled.len();
-            (count > 0).then_some((PartitionId(index as u32), count))
-        })
+    pub(crate) fn partitions_unsettled(&self) -> impl Iterator<Item = PartitionId> {
+        self.partitions
+            .iter()
+            .enumerate()
+            .filter_map(|(index, state)| (!state.as_ref()?.unsettled.is_empty()).then_some(PartitionId(index as u32)))
     }
 
     /// A page of the keys of a keyspace that have live entries: the keys, and where the page ended if there is more.
@@ -296,11 +305,12 @@ impl Partition {
         }
     }
 
-    fn settle(&mut self, key: &Key, unsettled: bool) {
+    /// Brings the index in memory, and the count over all partitions, in line with what was stored.
+    fn settle(&mut self, key: &Key, unsettled: bool, count: &mut usize) {
         if unsettled {
-            self.unsettled.insert(key.full().clone());
+            *count += usize::from(self.unsettled.insert(key.full().clone()));
         } else if !self.unsettled.is_empty() {
-            self.unsettled.remove(key.full());
+            *count -= usize::from(self.unsettled.remove(key.full()));
         }
     }
 }

@@ -231,7 +231,7 @@ impl Getting {
         for at in 0..self.asked.len() {
             let asked = &mut self.asked[at];
             if let State::Waiting { wait, hedged: false } = asked.state
-                && roster.p95(asked.node).is_some_and(|p95| now.since(asked.since) >= p95)
+                && roster.hedge_after(asked.node).is_some_and(|after| now.since(asked.since) >= after)
             {
                 asked.state = State::Waiting { wait, hedged: true };
                 hedged |= allowed && !hedged && self.ask_owner(false, roster, now, ask);
@@ -326,7 +326,8 @@ impl Getting {
     pub(crate) fn due(&self, roster: Roster<'_>, patience: Patience) -> Option<Time> {
         let waits = self.asked.iter().filter_map(|asked| {
             let State::Waiting { wait, hedged } = asked.state else { return None };
-            let hedge = roster.p95(asked.node).filter(|_| !hedged && !self.answered).map(|p95| asked.since + p95);
+            let hedge =
+                roster.hedge_after(asked.node).filter(|_| !hedged && !self.answered).map(|after| asked.since + after);
             [wait.due(asked.since, patience), hedge].into_iter().flatten().min()
         });
         waits.min()

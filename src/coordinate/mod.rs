@@ -110,7 +110,10 @@ impl Roster<'_> {
         if node == self.me { Duration::ZERO } else { self.peers.typical(self.index(node)) }
     }
 
-    fn p95(&self, node: NodeId) -> Option<Duration> {
-        self.peers.p95(self.index(node))
+    /// After how long another replica may be asked too.
+    fn hedge_after(&self, node: NodeId) -> Option<Duration> {
+        // Below this the timer costs more than the wait.
+        const LEAST: Duration = Duration::from_millis(1);
+        self.peers.p95(self.index(node)).map(|p95| p95.max(LEAST))
     }
 }

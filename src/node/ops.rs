@@ -114,6 +114,12 @@ impl<T> Operations<T> {
     /// Timers of operations that are over are left in the heap until they outnumber the others: deadlines come in
     /// order, so adding one costs nearly nothing, where taking each out would cost more than the operation.
     fn tidy(&mut self) {
+        // Those at the front would be taken for deadlines, and wake somebody for nothing.
+        while let Some(&Reverse((due, number))) = self.timers.peek()
+            && !self.is_current(due, number)
+        {
+            self.timers.pop();
+        }
         if self.timers.len() > 4 * self.len() + 64 {
             let mut timers = std::mem::take(&mut self.timers).into_vec();
             timers.retain(|Reverse((due, number))| self.is_current(*due, *number));

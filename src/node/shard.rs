@@ -274,7 +274,7 @@ impl<S: Storage> Shard<S> {
 
     fn sweep(&mut self) {
         const RECORDS: usize = 64;
-        let partitions: Vec<_> = self.replica.unsettled().map(|(partition, _)| partition).collect();
+        let partitions: Vec<_> = self.replica.partitions_unsettled().collect();
         for partition in partitions {
             let secret = self.shared.identity.secret;
             match self.replica.sweep(&mut self.storage, &secret, partition, RECORDS) {
@@ -345,7 +345,7 @@ impl<S: Storage> Shard<S> {
             return None;
         }
         let handoff = self.hints.targets().next().map(|_| self.handoff_due);
-        let sweep = self.replica.unsettled().next().map(|_| self.sweep_due);
+        let sweep = (self.replica.unsettled() > 0).then_some(self.sweep_due);
         [self.operations.deadline(), handoff, sweep].into_iter().flatten().min()
     }
 
@@ -356,7 +356,7 @@ impl<S: Storage> Shard<S> {
     pub(super) fn counters(&self) -> Counters {
         Counters {
             hints_pending: self.hints.targets().map(|(_, queue)| queue.count).sum(),
-            unsettled: self.replica.unsettled().map(|(_, count)| count as u64).sum(),
+            unsettled: self.replica.unsettled() as u64,
             ..self.counters
         }
     }

@@ -25,6 +25,9 @@ pub(super) trait Door: Send + Sync {
     /// Takes messages that arrived from a peer, and drives the node.
     fn deliver(&self, from: NodeId, messages: Vec<Message>);
 
+    /// Makes sure that the node is woken when its next deadline is due.
+    fn arm(&self);
+
     fn keyspaces(&self) -> &[Keyspace];
 
     fn limits(&self) -> &Limits;

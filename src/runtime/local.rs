@@ -109,6 +109,7 @@ struct Delivery {
 thread_local! {
     static QUEUE: RefCell<VecDeque<Delivery>> = const { RefCell::new(VecDeque::new()) };
     static RUNNING: Cell<bool> = const { Cell::new(false) };
+    static TOUCHED: RefCell<Vec<Arc<dyn Door>>> = const { RefCell::new(Vec::new()) };
 }
 
 /// Hands messages to the peer in this thread, when the node that sent them has let go of itself.
@@ -137,8 +138,13 @@ pub(super) fn run<T>(work: impl FnOnce() -> T) -> T {
     let result = work();
     while let Some(Delivery { door, from, messages }) = QUEUE.with_borrow_mut(VecDeque::pop_front) {
         door.deliver(from, messages);
+        TOUCHED.with_borrow_mut(|touched| touched.push(door));
     }
     drop(reset);
+    // Only now: most of what a node waited for has come meanwhile, and an idle timer thread stays asleep.
+    while let Some(door) = TOUCHED.with_borrow_mut(Vec::pop) {
+        door.arm();
+    }
     result
 }
 

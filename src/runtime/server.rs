@@ -53,7 +53,10 @@ struct NodeCell<S: Storage> {
     id: NodeId,
     keyspaces: Vec<Keyspace>,
     limits: Limits,
+    /// No further requests are taken.
     closing: AtomicBool,
+    /// The node is gone.
+    ended: AtomicBool,
     timer: Timer,
 }
 
@@ -72,6 +75,9 @@ enum Incoming {
 
 /// When the timer thread looks in next, and what wakes it earlier.
 struct Timer {
+    /// The node's next deadline, as of its last drain.
+    due: AtomicU64,
+    /// What the thread sleeps until.
     armed: AtomicU64,
     lock: Mutex<()>,
     wake: Condvar,
@@ -112,7 +118,13 @@ impl<S: Storage + 'static> Server<S> {
             keyspaces,
             limits,
             closing: AtomicBool::new(false),
-            timer: Timer { armed: AtomicU64::new(0), lock: Mutex::new(()), wake: Condvar::new() },
+            ended: AtomicBool::new(false),
+            timer: Timer {
+                due: AtomicU64::new(u64::MAX),
+                armed: AtomicU64::new(0),
+                lock: Mutex::new(()),
+                wake: Condvar::new(),
+            },
         });
         let ticking = Arc::clone(&cell);
         let thread = std::thread::spawn(move || ticking.tick());
@@ -148,6 +160,7 @@ impl<S: Storage + 'static> Server<S> {
     /// Beyond [`Limits::inbox`] they are dropped, as a network may.
     pub fn deliver(&self, from: NodeId, messages: Vec<Message>) {
         self.cell.deliver(from, messages);
+        self.cell.arm();
     }
 
     /// What the node has done.
@@ -158,7 +171,7 @@ impl<S: Storage + 'static> Server<S> {
 
     /// Looks at the node, between two steps.
     pub fn with_node<T>(&self, look: impl FnOnce(&Node<S>) -> T) -> Option<T> {
-        self.cell.state.lock().node.as_ref().map(look)
+        self.cell.look(|state| state.node.as_ref().map(look))
     }
 
     /// Stops in good order: takes no further requests, waits for those in progress (each has a deadline), syncs.
@@ -186,6 +199,7 @@ impl<S: Storage + 'static> Server<S> {
         let node = state.node.take();
         let pending = std::mem::take(&mut state.pending);
         drop(state);
+        self.cell.ended.store(true, Ordering::SeqCst);
         self.cell.timer.wake();
         if let Some(thread) = self.thread.take() {
             // The timer thread itself may be the one that drops the last handle.
@@ -262,9 +276,8 @@ impl<S: Storage> NodeCell<S> {
             let _ = node.commit();
             self.empty(state);
         }
-        if let Some(deadline) = state.node.as_ref().and_then(Node::deadline) {
-            self.timer.arm(deadline);
-        }
+        let deadline = state.node.as_ref().and_then(Node::deadline);
+        self.timer.due.store(deadline.map_or(u64::MAX, |due| due.0), Ordering::Relaxed);
     }
 
     fn empty(&self, state: &mut State<S>) {
@@ -296,22 +309,33 @@ impl<S: Storage> NodeCell<S> {
         }
     }
 
+    /// Looks at the state. Who was turned away meanwhile has left something in the inbox.
+    fn look<T>(&self, look: impl FnOnce(&State<S>) -> T) -> T {
+        let result = look(&self.state.lock());
+        fence(Ordering::SeqCst);
+        if !self.inbox.is_empty() {
+            run(|| self.drive(clock::now()));
+            self.timer.arm();
+        }
+        result
+    }
+
     /// The timer thread: looks in when something is due, and at least once a tick.
     fn tick(&self) {
-        while !self.closing.load(Ordering::SeqCst) || self.state.lock().node.is_some() {
+        while !self.ended.load(Ordering::SeqCst) {
             let now = clock::now();
-            let due = self.state.lock().node.as_ref().and_then(Node::deadline);
-            let next = due.unwrap_or(now.time + TICK).min(now.time + TICK);
-            if due.is_some_and(|due| due <= now.time) {
-                self.inbox.push(Incoming::Wake);
-                self.waiting.fetch_add(1, Ordering::Relaxed);
-                run(|| self.drive(now));
+            let due = Time(self.timer.due.load(Ordering::Relaxed));
+            if due > now.time {
+                self.timer.sleep_until(due.min(now.time + TICK), now.time);
+                clock::look_at_wall();
                 continue;
             }
-            self.timer.sleep_until(next, now.time);
-            clock::look_at_wall();
-            if self.state.lock().node.is_none() {
-                return;
+            self.waiting.fetch_add(1, Ordering::Relaxed);
+            self.inbox.push(Incoming::Wake);
+            run(|| self.drive(now));
+            if self.timer.due.load(Ordering::Relaxed) <= now.time.0 {
+                // Somebody else holds the node, and takes the wake-up along.
+                self.timer.sleep_until(now.time + Duration::from_millis(1), now.time);
             }
         }
     }
@@ -358,6 +382,7 @@ impl<S: Storage> Door for NodeCell<S> {
                 slot.fill(refusal);
             }
         });
+        self.arm();
     }
 
     fn call_all(&self, calls: Vec<Call>) {
@@ -374,6 +399,7 @@ impl<S: Storage> Door for NodeCell<S> {
             }
             self.drive(clock::now());
         });
+        self.arm();
     }
 
     fn deliver(&self, from: NodeId, messages: Vec<Message>) {
@@ -400,6 +426,10 @@ impl<S: Storage> Door for NodeCell<S> {
         });
     }
 
+    fn arm(&self) {
+        self.timer.arm();
+    }
+
     fn keyspaces(&self) -> &[Keyspace] {
         &self.keyspaces
     }
@@ -409,22 +439,23 @@ impl<S: Storage> Door for NodeCell<S> {
     }
 
     fn context(&self, keyspace: KeyspaceId, key: &[u8], bytes: &[u8]) -> Result<Context, ContextError> {
-        match &self.state.lock().node {
+        self.look(|state| match &state.node {
             Some(node) => node.context(keyspace, key, bytes),
             None => Err(ContextError::Foreign),
-        }
+        })
     }
 
     fn counters(&self) -> Counters {
-        self.state.lock().node.as_ref().map(Node::counters).unwrap_or_default()
+        self.look(|state| state.node.as_ref().map(Node::counters).unwrap_or_default())
     }
 }
 
 impl Timer {
-    /// Wakes the thread only if it would sleep beyond `deadline`.
-    fn arm(&self, deadline: Time) {
-        if deadline.0 < self.armed.load(Ordering::Relaxed) {
-            self.armed.store(deadline.0, Ordering::Relaxed);
+    /// Wakes the thread only if it would sleep beyond the deadline.
+    fn arm(&self) {
+        let due = self.due.load(Ordering::Relaxed);
+        if due < self.armed.load(Ordering::Relaxed) {
+            self.armed.store(due, Ordering::Relaxed);
             self.wake();
         }
     }
