@@ -200,7 +200,8 @@ pub enum PutError {
         n: u8,
     },
     /// The object has as many siblings as it may, and the reconciler keeps them all. Nothing was written; read,
-    /// merge, and put with the context of the read.
+    /// merge, and put with the context of the read. (A network that repeats the message to an owner that has forgotten
+    /// its refusal in a crash may still bring the write in.)
     #[error("the object has {siblings} siblings, the limit is {limit}")]
     TooManySiblings {
         /// How many there are.

@@ -203,6 +203,25 @@ pub struct Probe {
 }
 
 impl Message {
+    /// Whether it answers something that its receiver had asked.
+    pub(crate) const fn is_answer(&self) -> bool {
+        match self {
+            Self::WriteReply(_)
+            | Self::ReadReply(_)
+            | Self::ForwardReply(_)
+            | Self::HintsReply(_)
+            | Self::ListReply(_)
+            | Self::ProbeReply(_) => true,
+            Self::Write(_)
+            | Self::Read(_)
+            | Self::Repair(_)
+            | Self::Forward(_)
+            | Self::Hints(_)
+            | Self::List(_)
+            | Self::Probe(_) => false,
+        }
+    }
+
     /// What must hold of a message from outside before anything looks at it: keys are placed with the cluster's
     /// secret, entries are in order, an update speaks for what it brings.
     pub(crate) fn admit(&mut self, secret: &Secret) -> Result<(), &'static str> {

@@ -1,7 +1,7 @@
 //! An owner's state: records, clocks, and the atomic batches that keep them together.
 
 use std::collections::BTreeSet;
-use std::ops::ControlFlow;
+use std::ops::{Bound, ControlFlow};
 use std::sync::Arc;
 
 use crate::bytes::Bytes;
@@ -37,6 +37,8 @@ struct Partition {
     clock: Arc<DotSet>,
     /// Keys whose record carries a residual: nothing else would ever look at them again.
     unsettled: BTreeSet<Bytes>,
+    /// Where the last sweep of them ended.
+    swept: Bytes,
 }
 
 /// What became of a join.
@@ -154,6 +156,8 @@ impl Replica {
         self.name.clear();
         object_name(&mut self.name, partition, state.incarnation, key);
         let mut record = load(storage, &self.name)?;
+        // Who leaves fewer siblings than there were is not turned away for those that remain.
+        let cap = cap.max(record.live.len());
         let clock = Arc::make_mut(&mut state.clock);
         let change = record.apply(clock, live, cover, events);
         self.batch.clear();
@@ -191,7 +195,13 @@ impl Replica {
         limit: usize,
     ) -> Result<Stored, StorageError> {
         let state = state_mut(&mut self.partitions, partition);
-        let keys: Vec<Bytes> = state.unsettled.iter().take(limit).cloned().collect();
+        // Round and round, lest keys that never settle keep the others waiting.
+        let after = (Bound::Excluded(&state.swept), Bound::Unbounded);
+        let mut keys: Vec<Bytes> = state.unsettled.range::<Bytes, _>(after).take(limit).cloned().collect();
+        if keys.is_empty() {
+            keys = state.unsettled.iter().take(limit).cloned().collect();
+        }
+        state.swept = keys.last().cloned().unwrap_or_default();
         let mut settled = Vec::new();
         self.batch.clear();
         for full in keys {
@@ -301,7 +311,7 @@ impl Partition {
         })?;
         match damage {
             Some(error) => Err(error.into()),
-            None => Ok(Self { incarnation, clock: Arc::new(clock), unsettled }),
+            None => Ok(Self { incarnation, clock: Arc::new(clock), unsettled, swept: Bytes::default() }),
         }
     }
 

@@ -195,6 +195,11 @@ impl Getting {
                 }
                 self.verdict.bad(slot);
             }
+            // A fallback was asked because owners are suspected; if it knows nothing, the suspicion may be wrong.
+            None if answer == Answer::NoInformation && wait == Wait::Fresh && !self.answered => {
+                self.ask_another(roster, now, ask);
+                self.set_spare(roster);
+            }
             None => {}
         }
     }

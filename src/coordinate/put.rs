@@ -120,6 +120,11 @@ impl Putting {
         }
     }
 
+    /// This node could not keep the hint that it was ordered to keep: the owner is nobody's charge again.
+    pub(crate) fn not_kept(&mut self, owner: NodeId) {
+        self.kept.retain(|kept| *kept != owner);
+    }
+
     /// A node has stored it.
     pub(crate) fn stored(&mut self, node: NodeId) {
         if let Some(place) = self.places.iter_mut().find(|place| place.node == node) {
@@ -146,8 +151,9 @@ impl Putting {
         };
         let (owner, slot) = (self.places[at].owner, self.places[at].slot);
         self.places[at].state = State::Failed(Answer::Refused(refusal));
-        // Another node is asked before the failure is counted, so that it is not final too early.
-        if !self.is_covered(owner) {
+        // Another node is asked before the failure is counted, so that it is not final too early. But nobody is asked
+        // to take, and nobody keeps, what a replica will not believe: as a hint it would come in by the back door.
+        if refusal != Refusal::ClockAhead && !self.is_covered(owner) {
             self.stand_in(owner, roster, now, orders);
         }
         if let Some(slot) = slot {
@@ -191,6 +197,10 @@ impl Putting {
 
     /// Owners for whom nobody is known to have it: this node keeps it when the request is given up.
     pub(crate) fn uncovered(&self, roster: Roster<'_>) -> Vec<NodeId> {
+        let unbelieved = State::Failed(Answer::Refused(Refusal::ClockAhead));
+        if self.places.iter().any(|place| place.state == unbelieved) {
+            return Vec::new();
+        }
         let covered = |owner: &NodeId| {
             *owner == roster.me
                 || self.kept.contains(owner)
@@ -264,8 +274,16 @@ impl Putting {
             })
     }
 
-    /// Whether anybody is known to have stored it.
-    pub(crate) fn is_anywhere(&self) -> bool {
-        self.places.iter().any(|place| place.state == State::Stored)
+    /// Whether anybody is known to have stored it; this node has, if it is an owner.
+    pub(crate) fn is_anywhere(&self, me: NodeId) -> bool {
+        self.places.iter().any(|place| place.state == State::Stored || place.node == me)
+    }
+
+    /// When a node was asked, if its answer is awaited.
+    pub(crate) fn asked_at(&self, node: NodeId) -> Option<Time> {
+        self.places.iter().find(|place| place.node == node).and_then(|place| match place.state {
+            State::Waiting { since, .. } => Some(since),
+            State::Stored | State::Failed(_) => None,
+        })
     }
 }

@@ -67,6 +67,15 @@ impl Control {
         }
     }
 
+    /// Probes a suspect at once: it was heard of.
+    pub(super) fn hurry(&mut self, node: NodeId, now: Time) {
+        if let Some(pending) = self.probes.get_mut(&node)
+            && pending.due > now + self.first_pause
+        {
+            (pending.due, pending.pause) = (now, self.first_pause);
+        }
+    }
+
     /// Sends the probes that are due. Each suspect is probed less and less often, up to 16 times the first pause.
     pub(super) fn wake(&mut self, now: Time, out: &mut impl FnMut(Output)) {
         for (&node, pending) in &mut self.probes {

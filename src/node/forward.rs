@@ -5,7 +5,7 @@ use std::sync::Arc;
 use super::Output;
 use super::shard::{Operation, ReplyTo, Shard};
 use crate::causality::{Entry, Update};
-use crate::error::{PutError, Shortfall};
+use crate::error::{Answer, PutError, Refusal, Shortfall};
 use crate::ids::{Dot, NodeId, Ticket};
 use crate::key::Key;
 use crate::message::{Forward, ForwardReply, Forwarded, Message, WriteRule};
@@ -25,7 +25,6 @@ pub(super) struct Forwarding {
     rule: WriteRule,
     deadline: Time,
     tried: Vec<NodeId>,
-    sent: Time,
     /// How often the write was merged at the sibling cap.
     merges: u8,
 }
@@ -47,8 +46,7 @@ impl<S: Storage> Shard<S> {
         route: Option<NodeId>,
     ) {
         self.counters.forwards += 1;
-        let (tried, sent) = (Vec::new(), self.now.time);
-        let forwarding = Forwarding { ticket, key, update, rule, deadline, tried, sent, merges: 0 };
+        let forwarding = Forwarding { ticket, key, update, rule, deadline, tried: Vec::new(), merges: 0 };
         let number = self.operations.add(Operation::Forward(forwarding), deadline);
         self.forward_to_next(number, route);
     }
@@ -58,7 +56,7 @@ impl<S: Storage> Shard<S> {
         let Some(Operation::Forward(forward)) = self.operations.get(number) else { return };
         let partition = self.partition(&forward.key);
         let owner = self.roster().best_owner(partition, route, &forward.tried);
-        let (now, patience) = (self.now.time, self.shared.timing.fallback * 3);
+        let (now, patience) = (self.now.time, self.shared.timing.fallback.saturating_mul(3));
         let Some(Operation::Forward(forward)) = self.operations.get_mut(number) else { return };
         let Some(owner) = owner.filter(|_| forward.tried.len() < 3) else {
             let Some(Operation::Forward(forward)) = self.operations.remove(number) else { return };
@@ -67,7 +65,6 @@ impl<S: Storage> Shard<S> {
         };
         let first = forward.tried.is_empty();
         forward.tried.push(owner);
-        forward.sent = now;
         let (key, update, rule) = (forward.key.clone(), Arc::clone(&forward.update), forward.rule);
         let deadline = forward.deadline;
         let (request, layout, left) = (self.request_id(number), self.layout_id(), micros(deadline.since(now)));
@@ -77,29 +74,38 @@ impl<S: Storage> Shard<S> {
 
     pub(super) fn on_forward(&mut self, from: NodeId, forward: Forward) {
         let request = forward.request;
+        if self.turned_away.contains(&request) {
+            return;
+        }
         let refusal = self.check_layout(from, forward.layout).and_then(|()| self.check_owner(&forward.key)).err();
+        let refusal = refusal.or_else(|| self.check_stamps(&forward.key, &forward.update).err());
         let refusal = refusal.or_else(|| {
             let overloaded = self.operations.len() >= self.shared.limits.in_flight;
-            overloaded.then_some(crate::error::Refusal::Overloaded)
+            overloaded.then_some(Refusal::Overloaded)
         });
         if let Some(refusal) = refusal {
             let reply = ForwardReply { request, outcome: Forwarded::Refused(refusal) };
             return self.lanes.say(Output::Send(from, Message::ForwardReply(reply)));
         }
         // What a peer claims to have left is no more than what a client may ask for here.
-        let left = std::time::Duration::from_micros(forward.left).min(self.shared.timing.deadline * 100);
+        let left = std::time::Duration::from_micros(forward.left).min(self.shared.timing.deadline.saturating_mul(100));
         let reply_to = ReplyTo::Peer { node: from, request, first: forward.first };
         self.coordinate(reply_to, forward.key, forward.update, forward.rule, self.now.time + left);
     }
 
-    pub(super) fn on_forward_reply(&mut self, from: NodeId, peer: usize, reply: ForwardReply) {
+    pub(super) fn on_forward_reply(&mut self, from: NodeId, reply: ForwardReply) {
         let Some(number) = self.operation_number(reply.request) else { return };
         let Some(Operation::Forward(forward)) = self.operations.get_mut(number) else { return };
-        let (sent, is_last, only) = (forward.sent, forward.tried.last() == Some(&from), forward.tried.len() == 1);
-        self.peers.answered(peer, sent, self.now.time);
+        let (is_last, only) = (forward.tried.last() == Some(&from), forward.tried.len() == 1);
+        let needed = forward.rule.w;
         match reply.outcome {
             Forwarded::Done { owners, fallbacks } => self.forward_done(number, from, owners, fallbacks),
             Forwarded::AtCap { live } if only => self.forward_at_cap(number, &live),
+            // No other owner will believe the timestamp either, and one that does makes it win over all others.
+            Forwarded::Refused(Refusal::ClockAhead) => {
+                let answers = vec![(from, Answer::Refused(Refusal::ClockAhead))];
+                self.forward_failed(number, Shortfall { needed, got: 0, answers });
+            }
             // Others may have it under this dot: it can't be changed, so the next is asked to take it as it is.
             Forwarded::AtCap { .. } | Forwarded::Refused(_) if is_last => self.forward_to_next(number, None),
             Forwarded::Failed(shortfall) if is_last => self.forward_failed(number, shortfall),

@@ -252,7 +252,8 @@ impl<S: Storage> Shard<S> {
 /// Two events of one client's write, put again after a crash, are shown as one value. The context covers both.
 fn distinct(live: &[Entry]) -> Vec<Bytes> {
     let shown = live.iter().enumerate().filter(|(index, entry)| {
-        entry.write_id.is_none() || live[..*index].iter().all(|other| other.write_id != entry.write_id)
+        let same = |other: &Entry| other.write_id == entry.write_id && other.value == entry.value;
+        entry.write_id.is_none() || !live[..*index].iter().any(same)
     });
     shown.map(|(_, entry)| entry.value.clone()).collect()
 }

@@ -1,5 +1,8 @@
 //! Hints on their way home.
 
+use std::sync::Arc;
+use std::time::Duration;
+
 use super::shard::{Operation, Shard};
 use super::{Event, Output};
 use crate::hint::{HintStore, Outgoing};
@@ -13,6 +16,8 @@ pub(super) struct Delivery {
     target: NodeId,
     /// By their index in the batch, until they are acknowledged.
     items: Vec<Option<Outgoing>>,
+    /// How long the next answer is awaited: a target that is far away would never be waited for long enough.
+    pause: Duration,
 }
 
 impl<S: Storage> Shard<S> {
@@ -35,16 +40,22 @@ impl<S: Storage> Shard<S> {
             Ok(batch) => batch,
             Err(error) => return self.storage_failed(error),
         };
-        let item = |(index, hint): (usize, &Outgoing)| HintItem {
-            index: index as u32,
-            key: hint.key.clone(),
-            update: std::sync::Arc::clone(&hint.update),
-        };
-        let items = batch.iter().enumerate().map(item).collect();
-        let due = self.now.time + self.shared.timing.handoff;
-        let delivery = Delivery { target, items: batch.into_iter().map(Some).collect() };
-        let number = self.operations.add(Operation::Delivery(delivery), due);
+        let pause = self.shared.timing.handoff;
+        let delivery = Delivery { target, items: batch.into_iter().map(Some).collect(), pause };
+        let number = self.operations.add(Operation::Delivery(delivery), self.now.time + pause);
         self.deliveries.insert(target, number);
+        self.send_batch(number);
+    }
+
+    /// Sends what is not acknowledged of a batch, under the same name each time, so that a late answer counts.
+    fn send_batch(&mut self, number: u64) {
+        let Some(Operation::Delivery(delivery)) = self.operations.get(number) else { return };
+        let item = |(index, hint): (usize, &Option<Outgoing>)| {
+            let Outgoing { key, update, .. } = hint.as_ref()?;
+            Some(HintItem { index: index as u32, key: key.clone(), update: Arc::clone(update) })
+        };
+        let items = delivery.items.iter().enumerate().filter_map(item).collect();
+        let target = delivery.target;
         let (request, layout) = (self.request_id(number), self.layout_id());
         self.ask(target, Message::Hints(Hints { request, layout, items }));
     }
@@ -95,17 +106,24 @@ impl<S: Storage> Shard<S> {
         }
     }
 
-    /// A batch that was not acknowledged in time is tried again later; what was stored of it changes nothing then.
+    /// A batch that was not acknowledged in time is sent again, less and less often; what was stored of it changes
+    /// nothing then. A target that is suspected gets a new one when it is back.
     pub(super) fn delivery_due(&mut self, number: u64) {
-        let target = self.end_delivery(number);
-        if let Some(target) = target {
-            self.check(target);
+        let Some(Operation::Delivery(delivery)) = self.operations.get_mut(number) else { return };
+        delivery.pause = (delivery.pause * 2).min(self.shared.timing.handoff * 16);
+        let (target, due) = (delivery.target, self.now.time + delivery.pause);
+        self.check(target);
+        if self.shared.layout.index_of(target).is_none_or(|peer| self.peers.is_suspected(peer)) {
+            self.end_delivery(number);
+        } else {
+            self.operations.wake_at(number, due);
+            self.send_batch(number);
         }
     }
 
-    fn end_delivery(&mut self, number: u64) -> Option<NodeId> {
-        let Some(Operation::Delivery(delivery)) = self.operations.remove(number) else { return None };
-        self.deliveries.remove(&delivery.target);
-        Some(delivery.target)
+    fn end_delivery(&mut self, number: u64) {
+        if let Some(Operation::Delivery(delivery)) = self.operations.remove(number) {
+            self.deliveries.remove(&delivery.target);
+        }
     }
 }

@@ -172,15 +172,21 @@ impl<S: Storage> Node<S> {
 
     fn message(&mut self, now: Now, from: NodeId, message: Message) {
         let Some(peer) = self.shared.layout.index_of(from).filter(|_| from != self.shared.node) else { return };
-        // Whatever a peer says, it is alive: every shard may ask it again.
-        for shard in &mut self.shards {
-            shard.heard(peer, now);
+        if message.is_answer() {
+            for shard in &mut self.shards {
+                shard.heard(peer, now);
+            }
+        } else {
+            // It can be heard, so it is worth asking whether it can be reached.
+            self.control.hurry(from, now.time);
         }
         self.route(now, from, peer, message);
     }
 
     fn route(&mut self, now: Now, from: NodeId, peer: usize, message: Message) {
         match message {
+            // A fenced node serves nothing any more: to say "I am here" would keep its peers asking it for ever.
+            Message::Probe(_) if self.shards.iter().any(Shard::is_fenced) => {}
             Message::Probe(probe) => self.control_out.push(Output::Send(from, Message::ProbeReply(probe))),
             Message::ProbeReply(_) => {}
             Message::Hints(hints) if self.shards.len() > 1 => self.scatter(now, from, peer, hints),
@@ -257,12 +263,18 @@ impl<S: Storage> Node<S> {
     /// Makes every write since the last commit durable, in one sync per shard, and releases what waited for it.
     ///
     /// # Errors
-    /// [`StorageError`] of the first shard whose sync failed. That shard is fenced: it acknowledges and answers
-    /// nothing any more, and its clients are told so. What it had written may or may not survive.
+    /// [`StorageError`] of the first shard whose sync failed. The node is fenced: it acknowledges and answers nothing
+    /// any more, and its clients are told so. What it had written may or may not survive.
     pub fn commit(&mut self) -> Result<(), StorageError> {
         let mut result = Ok(());
         for shard in &mut self.shards {
             result = result.and(shard.commit());
+        }
+        if let Err(error) = &result {
+            // The other shards stand on the same machine, and peers can't tell which of them still serves.
+            for shard in &mut self.shards {
+                shard.fence(error);
+            }
         }
         self.exchange_notices();
         result

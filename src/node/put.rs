@@ -9,6 +9,7 @@ use super::get::Purpose;
 use super::shard::{Operation, ReplyTo, Shard};
 use crate::bytes::Bytes;
 use crate::causality::{Context, Entry, Update};
+use crate::config::Durability;
 use crate::coordinate::{GetRule, Order, PutOutcome, Putting};
 use crate::dots::DotSet;
 use crate::error::{Answer, PutError, Refusal, Shortfall};
@@ -28,7 +29,6 @@ pub(super) struct PutOperation {
     key: Key,
     update: Arc<Update>,
     rule: WriteRule,
-    started: Time,
     deadline: Time,
     machine: Putting,
 }
@@ -162,11 +162,12 @@ impl<S: Storage> Shard<S> {
                 Err(error) => return self.put_refused(reply_to, error),
             }
         }
+        // Without a copy of its own there is nothing that the others' durability could be waived for.
+        let rule = if local.is_some() { rule } else { WriteRule { durability: Durability::Quorum, ..rule } };
         let mut orders = std::mem::take(&mut self.orders);
         let machine = Putting::start(rule, partition, self.roster(), self.now.time, &mut orders);
         let due = machine.due(self.shared.patience()).unwrap_or(deadline).min(deadline);
-        let started = self.now.time;
-        let operation = PutOperation { reply_to, key, update, rule, started, deadline, machine };
+        let operation = PutOperation { reply_to, key, update, rule, deadline, machine };
         let number = self.operations.add(Operation::Put(operation), due);
         self.perform(number, &mut orders);
         self.orders = orders;
@@ -246,6 +247,11 @@ impl<S: Storage> Shard<S> {
             (ReplyTo::Client(ticket), AdmitError::Put(error)) => self.done(ticket, Reply::Put(Err(error))),
             (ReplyTo::Client(_), AdmitError::AtCap(_)) => unreachable!("a client's own put is merged or refused"),
             (ReplyTo::Peer { node, request, .. }, AdmitError::AtCap(live)) => {
+                const REMEMBERED: usize = 1_024;
+                if self.turned_away.len() == REMEMBERED {
+                    self.turned_away.pop_front();
+                }
+                self.turned_away.push_back(request);
                 let outcome = Forwarded::AtCap { live };
                 self.lanes.reveal(Output::Send(node, Message::ForwardReply(ForwardReply { request, outcome })));
             }
@@ -266,11 +272,15 @@ impl<S: Storage> Shard<S> {
                     let (request, layout) = (self.request_id(number), self.layout_id());
                     self.ask(to, Message::Write(Write { request, layout, key, update, hint_for, durability }));
                 }
-                Order::Keep { owner } => {
-                    if let Ok(stored) = self.keep_hint(owner, &key, &update) {
-                        self.lanes.wrote(&stored);
+                Order::Keep { owner } => match self.keep_hint(owner, &key, &update) {
+                    Ok(stored) => self.lanes.wrote(&stored),
+                    // What is not there counts for nobody: at W = 1 it would be an acknowledged write's only copy.
+                    Err(_) => {
+                        if let Some(Operation::Put(put)) = self.operations.get_mut(number) {
+                            put.machine.not_kept(owner);
+                        }
                     }
-                }
+                },
             }
         }
     }
@@ -288,14 +298,16 @@ impl<S: Storage> Shard<S> {
         let Some(number) = self.operation_number(reply.request) else { return };
         let now = self.now.time;
         let Some(Operation::Put(put)) = self.operations.get_mut(number) else { return };
-        let started = put.started;
+        let asked = put.machine.asked_at(from);
         match reply.result {
             Ok(()) => put.machine.stored(from),
             Err(refusal) => self.with_put(number, |put, shard, orders| {
                 put.machine.refused(from, refusal, shard.roster(), now, orders);
             }),
         }
-        self.peers.answered(peer, started, now);
+        if let Some(asked) = asked {
+            self.peers.answered(peer, asked, now);
+        }
         self.put_progress(number, false);
     }
 
@@ -343,7 +355,7 @@ impl<S: Storage> Shard<S> {
         }
         let Some(Operation::Put(put)) = self.operations.remove(number) else { return };
         // Whom nobody covers is this node's debt, unless the write is nowhere: then there is nothing to diverge.
-        if put.machine.is_anywhere() {
+        if put.machine.is_anywhere(self.shared.node) {
             for owner in put.machine.uncovered(self.roster()) {
                 if let Ok(stored) = self.keep_hint(owner, &put.key, &put.update) {
                     self.lanes.wrote(&stored);

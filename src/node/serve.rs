@@ -32,7 +32,13 @@ impl<S: Storage> Shard<S> {
         self.check_layout(from, write.layout)?;
         self.check_stamps(&write.key, &write.update)?;
         match write.hint_for {
-            Some(target) if target != self.shared.node => self.keep_hint(target, &write.key, &write.update),
+            Some(target) if target != self.shared.node => {
+                // A hint for somebody else would never go home.
+                if !self.shared.layout.owns(target, self.partition(&write.key)) {
+                    return Err(Refusal::NotAnOwner);
+                }
+                self.keep_hint(target, &write.key, &write.update)
+            }
             _ => {
                 let partition = self.check_owner(&write.key)?;
                 let stored = self.replica.update(&mut self.storage, partition, &write.key, &write.update);
@@ -43,7 +49,7 @@ impl<S: Storage> Shard<S> {
 
     /// A timestamp from a clock that is far ahead would win over all others for as long as it is: it is refused at
     /// the door where timestamps decide. What replicas hold already is joined whatever it says.
-    fn check_stamps(&mut self, key: &Key, update: &Update) -> Result<(), Refusal> {
+    pub(super) fn check_stamps(&mut self, key: &Key, update: &Update) -> Result<(), Refusal> {
         let Some(keyspace) = self.shared.keyspace(key.keyspace()) else { return Ok(()) };
         let wall = self.now.wall;
         if keyspace.reconciler.uses_stamps() && update.live.iter().any(|entry| self.clock.is_ahead(entry.stamp, wall)) {

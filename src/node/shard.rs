@@ -1,6 +1,6 @@
 //! A shard: the data part of a node for its slice of the partitions. Shards share nothing but what never changes.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, VecDeque};
 use std::sync::Arc;
 
 use super::control::Notice;
@@ -135,6 +135,9 @@ pub(super) struct Shard<S> {
     /// Reads that may still be hedged, in hundredths.
     pub(super) hedge_budget: u32,
     fenced: bool,
+    /// The latest forwarded writes that were refused at the sibling cap: their senders were told that nothing was
+    /// written, so a duplicate that arrives when there is room again must not write it.
+    pub(super) turned_away: VecDeque<RequestId>,
     /// Scratch, kept for its memory.
     pub(super) orders: Vec<Order>,
     pub(super) asks: Vec<NodeId>,
@@ -179,6 +182,7 @@ impl<S: Storage> Shard<S> {
             sweep_due: now.time + shared.timing.sweep,
             hedge_budget: 100,
             fenced: false,
+            turned_away: VecDeque::new(),
             orders: Vec::new(),
             asks: Vec::new(),
             shared,
@@ -216,7 +220,7 @@ impl<S: Storage> Shard<S> {
             Message::ReadReply(reply) => self.on_read_reply(from, peer, reply),
             Message::Repair(repair) => self.on_repair(from, &repair),
             Message::Forward(forward) => self.on_forward(from, forward),
-            Message::ForwardReply(reply) => self.on_forward_reply(from, peer, reply),
+            Message::ForwardReply(reply) => self.on_forward_reply(from, reply),
             Message::Hints(hints) => self.on_hints(from, &hints),
             Message::HintsReply(reply) => self.on_hints_reply(from, &reply),
             Message::List(list) => self.on_list(from, &list),
@@ -251,7 +255,9 @@ impl<S: Storage> Shard<S> {
         }
     }
 
-    /// Something arrived from a peer, whatever it was.
+    /// A peer has answered something.
+    ///
+    /// What it says of itself proves nothing: a node that can be heard but not reached would be asked for ever.
     pub(super) fn heard(&mut self, peer: usize, now: Now) {
         if self.peers.heard(peer) {
             self.now = now;
@@ -293,7 +299,7 @@ impl<S: Storage> Shard<S> {
             return Ok(());
         }
         if let Err(error) = self.storage.sync() {
-            self.fence(error.clone());
+            self.fence(&error);
             return Err(error);
         }
         self.counters.commits += 1;
@@ -307,8 +313,10 @@ impl<S: Storage> Shard<S> {
     }
 
     /// A sync failed: what was written may be lost or not, so nothing is said of it, and nothing more is done.
-    fn fence(&mut self, error: StorageError) {
-        self.fenced = true;
+    pub(super) fn fence(&mut self, error: &StorageError) {
+        if std::mem::replace(&mut self.fenced, true) {
+            return;
+        }
         for (ticket, reply) in self.lanes.drop_held() {
             let stopped = match reply {
                 Reply::Get(_) => Reply::Get(Err(GetError::Stopped)),
@@ -329,7 +337,7 @@ impl<S: Storage> Shard<S> {
                 self.lanes.release(Output::Done(ticket, reply));
             }
         }
-        self.lanes.release(Output::Event(Event::Fenced(error)));
+        self.lanes.release(Output::Event(Event::Fenced(error.clone())));
     }
 
     pub(super) fn poll(&mut self) -> Option<Output> {
@@ -338,6 +346,10 @@ impl<S: Storage> Shard<S> {
 
     pub(super) fn is_dirty(&self) -> bool {
         self.lanes.is_dirty() && !self.fenced
+    }
+
+    pub(super) const fn is_fenced(&self) -> bool {
+        self.fenced
     }
 
     pub(super) fn deadline(&self) -> Option<Time> {

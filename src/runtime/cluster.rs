@@ -3,7 +3,7 @@
 use std::collections::BTreeMap;
 use std::fmt;
 use std::sync::Arc;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use parking_lot::Mutex;
 use rand::TryRng;
@@ -27,6 +27,8 @@ pub struct Cluster<S: Storage + 'static = MemoryStorage> {
     network: LocalNetwork,
     layout: Arc<Layout>,
     on_event: EventSink,
+    /// What nodes had done before they went down.
+    past: Mutex<Counters>,
 }
 
 type EventSink = Arc<dyn Fn(NodeId, Event) + Send + Sync>;
@@ -166,6 +168,7 @@ impl ClusterBuilder {
             network: LocalNetwork::new(),
             layout: Arc::clone(&layout),
             on_event: self.on_event,
+            past: Mutex::default(),
         };
         for member in layout.members() {
             let storages = (0..self.shards).map(|shard| storage(member.node, shard)).collect();
@@ -224,6 +227,9 @@ impl<S: Storage + 'static> Cluster<S> {
             return;
         };
         drop(nodes);
+        // What it still holds is on its disk, and counted again when it is back.
+        let counters = Counters { hints_pending: 0, unsettled: 0, ..server.counters() };
+        self.past.lock().add(&counters);
         let mut storages = end(server).storages;
         storages.iter_mut().for_each(&mut then);
         self.nodes.lock().insert(node, Place::Down(storages));
@@ -258,10 +264,35 @@ impl<S: Storage + 'static> Cluster<S> {
         self.network.slow(node, by);
     }
 
-    /// What the nodes that are up have done, in one sum.
+    /// Waits until no node that is up has a request in progress, or holds hints for another that is up. False if that
+    /// takes longer than `timeout`.
+    #[must_use]
+    pub fn settle(&self, timeout: Duration) -> bool {
+        let until = Instant::now() + timeout;
+        while !self.is_settled() {
+            if Instant::now() > until {
+                return false;
+            }
+            std::thread::park_timeout(Duration::from_millis(2));
+        }
+        true
+    }
+
+    fn is_settled(&self) -> bool {
+        let nodes = self.nodes.lock();
+        let is_up = |node: &NodeId| matches!(nodes.get(node), Some(Place::Up(_)));
+        nodes.values().all(|place| match place {
+            Place::Up(server) => server
+                .with_node(|node| node.in_flight() == 0 && node.hints().iter().all(|(target, _)| !is_up(target)))
+                .unwrap_or(true),
+            Place::Down(_) => true,
+        })
+    }
+
+    /// What the nodes have done in all their starts, in one sum.
     #[must_use]
     pub fn counters(&self) -> Counters {
-        let mut sum = Counters::default();
+        let mut sum = *self.past.lock();
         for place in self.nodes.lock().values() {
             if let Place::Up(server) = place {
                 sum.add(&server.counters());

@@ -1,0 +1,4 @@
+//! Failures, told in a few lines each: who puts, what breaks, what is expected.
+#![cfg(feature = "sim")]
+
+mod acknowledged;
