@@ -1,5 +1,4 @@
-//! quorate: Amazon's Dynamo (SOSP 2007) as a library that a program embeds.
-
+#![doc = include_str!("../README.md")]
 #![deny(unreachable_pub)]
 #![deny(clippy::print_stdout, clippy::print_stderr, reason = "a library reports by events and returns")]
 

@@ -219,7 +219,7 @@ fn places_of(code: &str, what: &str) -> Vec<usize> {
         let before = code[..*at].chars().next_back();
         let after = code[at + what.len()..].chars().next();
         let ends_in_word = what.chars().next_back().is_some_and(is_word);
-        !before.is_some_and(is_word) && !(ends_in_word && after.is_some_and(is_word))
+        !(before.is_some_and(is_word) || ends_in_word && after.is_some_and(is_word))
     };
     code.match_indices(what).map(|(at, _)| at).filter(free).collect()
 }
@@ -421,10 +421,11 @@ fn values_in<'a>(manifest: &'a str, table: &str, key: &str) -> Vec<&'a str> {
     for line in manifest.lines().map(str::trim) {
         if line.starts_with('[') {
             inside = line == table;
-        } else if inside && let Some((name, value)) = line.split_once('=') {
-            if name.trim() == key {
-                values.push(value.trim().trim_matches('"'));
-            }
+        } else if inside
+            && let Some((name, value)) = line.split_once('=')
+            && name.trim() == key
+        {
+            values.push(value.trim().trim_matches('"'));
         }
     }
     values

@@ -29,7 +29,7 @@ use rand::{RngExt, SeedableRng};
 const PURCHASES: &str = include_str!("../data/cdnow_purchases.txt");
 const WORKERS: u64 = 16;
 /// Every so many purchases the failing nodes recover, or two others begin to fail.
-const CHAOS: usize = 500;
+const CHAOS: usize = 2_000;
 /// Every so many purchases the customer also puts something into the cart and thinks better of it.
 const REGRET: usize = 10;
 const REGRETTED: u32 = 1 << 30;
@@ -47,6 +47,8 @@ struct Shop {
     requests: AtomicU64,
     repeated: AtomicU64,
     chaos: Mutex<(Chaos, Xoshiro256PlusPlus)>,
+    /// As a load balancer does: until how many purchases are done each node is left alone, for it failed a request.
+    shunned: Vec<AtomicUsize>,
     started: Instant,
 }
 
@@ -76,6 +78,7 @@ fn main() {
         requests: AtomicU64::new(0),
         repeated: AtomicU64::new(0),
         chaos: Mutex::new((Chaos::default(), Xoshiro256PlusPlus::seed_from_u64(7))),
+        shunned: (0..5).map(|_| AtomicUsize::new(0)).collect(),
         started: Instant::now(),
     };
     let mut latencies: Vec<Duration> = std::thread::scope(|scope| {
@@ -139,19 +142,33 @@ impl Shop {
         write_id: u128,
         change: &impl Fn(&mut Cart),
     ) -> bool {
-        let (Some(reader), Some(writer)) = (self.bucket(rng), self.bucket(rng)) else { return false };
+        let (reading, writing) = (self.any_node(rng), self.any_node(rng));
+        let Some(reader) = self.bucket(reading) else { return self.shun(reading) };
         self.requests.fetch_add(2, Relaxed);
-        let Ok(found) = reader.get(customer).wait() else { return false };
+        let Ok(found) = reader.get(customer).wait() else { return self.shun(reading) };
         let mut cart = found.value().map(|value| Cart::from_bytes(value).expect("a cart")).unwrap_or_default();
         change(&mut cart);
         let options = PutOptions { write_id: Some(WriteId(write_id)), ..PutOptions::default() };
-        writer.put_with(customer, cart.to_bytes(), &found.context, options).wait().is_ok()
+        let Some(writer) = self.bucket(writing) else { return self.shun(writing) };
+        let written = writer.put_with(customer, cart.to_bytes(), &found.context, options).wait();
+        written.is_ok() || self.shun(writing)
     }
 
-    /// A node at random; none if it is down.
-    fn bucket(&self, rng: &mut Xoshiro256PlusPlus) -> Option<Bucket> {
-        let nodes = self.cluster.members();
-        self.cluster.client(nodes[rng.random_range(0..nodes.len())])?.bucket("carts")
+    /// A node at random, of those that have not just failed a request.
+    fn any_node(&self, rng: &mut Xoshiro256PlusPlus) -> usize {
+        let done = self.done.load(Relaxed);
+        let mut draw = || rng.random_range(0..self.shunned.len());
+        (0..16).map(|_| draw()).find(|&node| self.shunned[node].load(Relaxed) <= done).unwrap_or_else(draw)
+    }
+
+    fn shun(&self, node: usize) -> bool {
+        self.shunned[node].store(self.done.load(Relaxed) + CHAOS / 8, Relaxed);
+        false
+    }
+
+    /// Requests through a node; none if it is down.
+    fn bucket(&self, node: usize) -> Option<Bucket> {
+        self.cluster.client(self.cluster.members()[node])?.bucket("carts")
     }
 
     fn progress(&self) {
@@ -177,7 +194,7 @@ impl Shop {
         let (crashes, cuts, slowdowns) = (chaos.crashes, chaos.cuts, chaos.slowdowns);
         println!("failures    {crashes} crashes with loss of unsynced data, {cuts} nodes cut off, {slowdowns} slowed");
         println!("siblings    {} reads met {} versions and merged them", counters.divergent, counters.siblings);
-        println!("hints       {} kept, {} delivered", counters.hints_kept, counters.hints_delivered);
+        println!("hints       {} writes kept, {} hints delivered", counters.hints_kept, counters.hints_delivered);
         println!("            all home: {settled}, pending {}", counters.hints_pending);
         println!("repeated    {} attempts of unknown outcome or at nodes that were down", self.repeated.load(Relaxed));
         println!("a purchase  p50 {:?} · p99 {:?} · p99.9 {:?} (one read and one write)", at(500), at(990), at(999));
@@ -194,7 +211,7 @@ impl Shop {
         }
         let (mut found, mut lost, mut came_back) = (Total::default(), 0, 0);
         for (customer, items) in &expected {
-            let bucket = self.bucket(&mut rng).expect("all nodes are up");
+            let bucket = self.bucket(rng.random_range(0..5)).expect("all nodes are up");
             let options = GetOptions { all: true, ..GetOptions::default() };
             let versions = bucket.get_with(*customer, options).wait().expect("all nodes are well");
             let cart = versions.value().and_then(|value| Cart::from_bytes(value)).unwrap_or_default();
