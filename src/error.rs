@@ -6,7 +6,7 @@ use serde::{Deserialize, Serialize};
 
 use crate::config::ConfigError;
 use crate::ids::{ClusterId, LayoutId, NodeId};
-use crate::wire::FormatError;
+pub use crate::wire::FormatError;
 
 /// Why a storage failed.
 ///
