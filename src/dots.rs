@@ -5,6 +5,7 @@ use std::fmt;
 
 use serde::de::Error as _;
 use serde::{Deserialize, Deserializer, Serialize, Serializer};
+use smallvec::SmallVec;
 
 use crate::bytes::Bytes;
 use crate::ids::{Actor, Dot, NodeId, Start};
@@ -16,7 +17,8 @@ use crate::wire::{FormatError, Reader, put_varint};
 /// seen, and lose them (dotted version vector sets, arXiv 1011.5808; node-wide dot clocks, SRDS 2017).
 #[derive(Clone, PartialEq, Eq, Default)]
 pub struct DotSet {
-    rows: Vec<Row>,
+    /// One in place: the sets that a write makes hold its own dot, and what one actor wrote before it.
+    rows: SmallVec<[Row; 1]>,
 }
 
 /// One actor's dots. Never empty; `above` is sorted, and no range touches its neighbour or the base.
@@ -24,19 +26,22 @@ pub struct DotSet {
 struct Row {
     actor: Actor,
     base: u64,
-    above: Vec<(u64, u64)>,
+    above: Ranges,
 }
+
+/// As large as a `Vec`, and a single dot above a gap takes no allocation.
+type Ranges = SmallVec<[(u64, u64); 1]>;
 
 impl DotSet {
     /// The empty set.
     #[must_use]
     pub const fn new() -> Self {
-        Self { rows: Vec::new() }
+        Self { rows: SmallVec::new_const() }
     }
 
     /// Whether no dot is in it.
     #[must_use]
-    pub const fn is_empty(&self) -> bool {
+    pub fn is_empty(&self) -> bool {
         self.rows.is_empty()
     }
 
@@ -55,9 +60,9 @@ impl DotSet {
         match self.find(dot.actor) {
             Ok(at) => self.rows[at].insert(dot.counter),
             Err(at) => {
-                let (base, above) =
-                    if dot.counter == 1 { (1, Vec::new()) } else { (0, vec![(dot.counter, dot.counter)]) };
-                self.rows.insert(at, Row { actor: dot.actor, base, above });
+                let mut row = Row { actor: dot.actor, base: 0, above: Ranges::new() };
+                row.add(dot.counter, dot.counter);
+                self.rows.insert(at, row);
                 true
             }
         }
@@ -83,7 +88,7 @@ impl DotSet {
     /// The dots of this set that are not in `other`. Allocates nothing when none is left.
     #[must_use]
     pub fn minus(&self, other: &Self) -> Self {
-        let mut rows = Vec::new();
+        let mut rows = SmallVec::new();
         for row in &self.rows {
             match other.find(row.actor) {
                 Err(_) => rows.push(row.clone()),
@@ -102,7 +107,7 @@ impl DotSet {
     /// Whether any dot is in both.
     #[must_use]
     pub fn intersects(&self, other: &Self) -> bool {
-        self.minus(other) != *self
+        !self.is_empty() && self.minus(other) != *self
     }
 
     /// How many dots are in it.
@@ -166,7 +171,7 @@ impl DotSet {
         }
         // A row takes at least 11 bytes: node, 8 of the start, base, number of ranges.
         let count = reader.count(11)?;
-        let mut rows: Vec<Row> = Vec::with_capacity(count);
+        let mut rows = SmallVec::<[Row; 1]>::with_capacity(count);
         for _ in 0..count {
             let row = Row::decode(reader)?;
             if rows.last().is_some_and(|last| last.actor >= row.actor) {
@@ -213,39 +218,42 @@ impl Row {
         if self.contains(counter) {
             return false;
         }
-        if counter == self.base + 1 {
-            self.base = counter;
-            if let Some(&(low, high)) = self.above.first()
-                && low == counter + 1
-            {
-                self.base = high;
-                self.above.remove(0);
-            }
-            return true;
-        }
-        let at = self.above.partition_point(|&(low, _)| low < counter);
-        let joins_left = at > 0 && self.above[at - 1].1 + 1 == counter;
-        let joins_right = at < self.above.len() && self.above[at].0 == counter + 1;
-        match (joins_left, joins_right) {
-            (true, true) => {
-                self.above[at - 1].1 = self.above[at].1;
-                self.above.remove(at);
-            }
-            (true, false) => self.above[at - 1].1 = counter,
-            (false, true) => self.above[at].0 = counter,
-            (false, false) => self.above.insert(at, (counter, counter)),
-        }
+        self.add(counter, counter);
         true
     }
 
+    /// Adds the dots from `low` to `high`.
+    fn add(&mut self, low: u64, high: u64) {
+        if low <= self.base + 1 {
+            self.base = self.base.max(high);
+            let swallowed = self.above.partition_point(|&(low, _)| low <= self.base + 1);
+            if swallowed > 0 {
+                self.base = self.base.max(self.above[swallowed - 1].1);
+                self.above.drain(..swallowed);
+            }
+            return;
+        }
+        // The ranges that it overlaps or touches become one with it.
+        let start = self.above.partition_point(|&(_, high)| high + 1 < low);
+        let end = start + self.above[start..].partition_point(|&(low, _)| low <= high + 1);
+        if start == end {
+            self.above.insert(start, (low, high));
+        } else {
+            self.above[start] = (low.min(self.above[start].0), high.max(self.above[end - 1].1));
+            self.above.drain(start + 1..end);
+        }
+    }
+
     fn union_with(&mut self, other: &Self) {
-        if other.above.is_empty() && (self.above.is_empty() || other.base <= self.base) {
-            self.base = self.base.max(other.base);
+        // Each range that is added moves those behind it: for many of them a merge is cheaper.
+        const FEW: usize = 4;
+        if other.above.len() <= FEW {
+            other.ranges().for_each(|(low, high)| self.add(low, high));
             return;
         }
         let mut all: Vec<(u64, u64)> = self.ranges().chain(other.ranges()).collect();
         all.sort_unstable();
-        let mut merged: Vec<(u64, u64)> = Vec::with_capacity(all.len());
+        let mut merged = Ranges::with_capacity(all.len());
         for (low, high) in all {
             match merged.last_mut() {
                 Some(last) if low <= last.1 + 1 => last.1 = last.1.max(high),
@@ -259,7 +267,7 @@ impl Row {
         if self.above.is_empty() && self.base <= other.base {
             return None;
         }
-        let mut left = Vec::new();
+        let mut left = Ranges::new();
         let mut cuts = other.ranges().peekable();
         for (mut low, high) in self.ranges() {
             while let Some(&(cut_low, cut_high)) = cuts.peek() {
@@ -302,7 +310,7 @@ impl Row {
         if (base == 0 && count == 0) || base > Dot::COUNTER_MAX {
             return Err(FormatError::Content("an actor without dots, or a counter out of range"));
         }
-        let mut above = Vec::with_capacity(count);
+        let mut above = Ranges::with_capacity(count);
         let mut end = base;
         for _ in 0..count {
             let (gap, length) = (reader.varint()?, reader.varint()?);
@@ -319,7 +327,7 @@ impl Row {
 }
 
 /// Ranges in order, none touching its neighbour, as base and rest.
-fn split_base(mut ranges: Vec<(u64, u64)>) -> (u64, Vec<(u64, u64)>) {
+fn split_base(mut ranges: Ranges) -> (u64, Ranges) {
     match ranges.first() {
         Some(&(1, high)) => {
             ranges.remove(0);
