@@ -34,6 +34,15 @@ impl Bytes {
         }
     }
 
+    /// Becomes `bytes`, in its old allocation if nobody else holds that and the length is the same.
+    pub(crate) fn replace(&mut self, bytes: &[u8]) {
+        let whole = self.len() == self.buffer.len();
+        match Arc::get_mut(&mut self.buffer) {
+            Some(buffer) if whole && buffer.len() == bytes.len() => buffer.copy_from_slice(bytes),
+            _ => *self = Self::from(bytes),
+        }
+    }
+
     /// The same bytes in an allocation that holds nothing else.
     ///
     /// A view keeps the whole buffer alive: a value cut out of a large frame should be compacted before it is kept.
