@@ -25,9 +25,10 @@ pub(crate) struct Replica {
     counters: Vec<u64>,
     /// How many keys are unsettled, in all partitions.
     unsettled: usize,
+    /// Scratch, kept for its memory: what is written, the storage key, the record that a join works on.
     batch: Batch,
-    /// Scratch for storage keys.
     name: Vec<u8>,
+    record: Record,
 }
 
 #[derive(Debug)]
@@ -66,6 +67,7 @@ impl Replica {
             unsettled: 0,
             batch: Batch::new(),
             name: Vec::with_capacity(64),
+            record: Record::default(),
         };
         for partition in owned {
             let loaded = Partition::load(storage, partition)?;
@@ -97,7 +99,8 @@ impl Replica {
         let state = self.state(partition);
         let mut name = Vec::with_capacity(16 + key.full().len());
         object_name(&mut name, partition, state.incarnation, key);
-        let mut record = load(storage, &name)?;
+        let mut record = Record::default();
+        load(storage, &name, &mut record)?;
         record.strip(&state.clock);
         Ok((record, Arc::clone(&state.clock)))
     }
@@ -155,7 +158,8 @@ impl Replica {
         let state = state_mut(&mut self.partitions, partition);
         self.name.clear();
         object_name(&mut self.name, partition, state.incarnation, key);
-        let mut record = load(storage, &self.name)?;
+        let record = &mut self.record;
+        load(storage, &self.name, record)?;
         // Who leaves fewer siblings than there were is not turned away for those that remain.
         let cap = cap.max(record.live.len());
         let clock = Arc::make_mut(&mut state.clock);
@@ -163,14 +167,17 @@ impl Replica {
         self.batch.clear();
         if change.live && record.live.len() > cap {
             *clock = clock.minus(&change.added);
-            return Ok(Joined::AtCap(record.live));
+            return Ok(Joined::AtCap(std::mem::take(&mut record.live)));
         }
         if !change.any() {
+            record.clear();
             return Stored::write(storage, &self.batch).map(Joined::Stored);
         }
-        put_record(&mut self.batch, &self.name, &record, &change);
+        put_record(&mut self.batch, &self.name, record, &change);
         put_clock(&mut self.batch, partition, state.incarnation, clock, &change.added);
-        let unsettled = index(&mut self.batch, partition, state, key, &record);
+        let unsettled = index(&mut self.batch, partition, state, key, record);
+        // Before the write: a storage in memory overwrites in place what nobody holds.
+        record.clear();
         match Stored::write(storage, &self.batch) {
             Ok(stored) => {
                 state.settle(key, unsettled, &mut self.unsettled);
@@ -208,10 +215,11 @@ impl Replica {
             let Some(key) = Key::from_full(secret, full) else { continue };
             self.name.clear();
             object_name(&mut self.name, partition, state.incarnation, &key);
-            let mut record = load(storage, &self.name)?;
+            let record = &mut self.record;
+            load(storage, &self.name, record)?;
             if record.strip(&state.clock) || record.residual.is_empty() {
-                put_record(&mut self.batch, &self.name, &record, &Change { residual: true, ..Change::default() });
-                if !index(&mut self.batch, partition, state, &key, &record) {
+                put_record(&mut self.batch, &self.name, record, &Change { residual: true, ..Change::default() });
+                if !index(&mut self.batch, partition, state, &key, record) {
                     settled.push(key);
                 }
             }
@@ -339,11 +347,12 @@ fn decode_row(value: &[u8]) -> Result<DotSet, FormatError> {
     Ok(row)
 }
 
-fn load<S: Storage>(storage: &S, name: &[u8]) -> Result<Record, StorageError> {
+fn load<S: Storage>(storage: &S, name: &[u8], record: &mut Record) -> Result<(), StorageError> {
     match storage.get(Space::Objects, name)? {
-        None => Ok(Record::default()),
-        Some(bytes) => Ok(Record::decode(&bytes)?),
+        None => record.clear(),
+        Some(bytes) => record.decode_from(&bytes)?,
     }
+    Ok(())
 }
 
 fn put_record(batch: &mut Batch, name: &[u8], record: &Record, change: &Change) {

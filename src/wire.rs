@@ -118,9 +118,9 @@ impl<'a> Reader<'a> {
         Ok(count)
     }
 
-    /// Bytes with their length in front, as a view into `whole`, which must be what this reader reads.
+    /// Bytes with their length in front, as a view into `whole`, which must begin with what this reader reads.
     pub(crate) fn view(&mut self, whole: &Bytes) -> Result<Bytes, FormatError> {
-        debug_assert_eq!(whole.len(), self.bytes.len());
+        debug_assert!(std::ptr::eq(whole.as_ptr(), self.bytes.as_ptr()) && whole.len() >= self.bytes.len());
         let length = self.count(1)?;
         let start = self.at;
         self.take(length)?;

@@ -43,10 +43,18 @@ impl Record {
     /// # Errors
     /// [`FormatError`] if they are damaged or of a version that is not known. Nothing is changed.
     pub fn decode(bytes: &Bytes) -> Result<Self, FormatError> {
-        let (mut reader, whole) = open(bytes, RECORD)?;
-        let record = Self { live: entries(&mut reader, &whole)?, residual: DotSet::decode(&mut reader)? };
-        reader.end()?;
+        let mut record = Self::default();
+        record.decode_from(bytes)?;
         Ok(record)
+    }
+
+    /// Becomes what the stored bytes say, in the memory that it has.
+    pub(crate) fn decode_from(&mut self, bytes: &Bytes) -> Result<(), FormatError> {
+        self.clear();
+        let mut reader = open(bytes, RECORD)?;
+        entries(&mut reader, bytes, &mut self.live)?;
+        self.residual = DotSet::decode(&mut reader)?;
+        reader.end()
     }
 }
 
@@ -61,22 +69,19 @@ impl Update {
     }
 
     pub(crate) fn decode(bytes: &Bytes) -> Result<Self, FormatError> {
-        let (mut reader, whole) = open(bytes, UPDATE)?;
-        let update = Self {
-            live: entries(&mut reader, &whole)?,
-            covered: DotSet::decode(&mut reader)?,
-            events: DotSet::decode(&mut reader)?,
-        };
+        let mut reader = open(bytes, UPDATE)?;
+        let mut live = Vec::new();
+        entries(&mut reader, bytes, &mut live)?;
+        let update = Self { live, covered: DotSet::decode(&mut reader)?, events: DotSet::decode(&mut reader)? };
         reader.end()?;
         Ok(update)
     }
 }
 
-fn open(bytes: &Bytes, kind: u8) -> Result<(Reader<'_>, Bytes), FormatError> {
-    let content = checked(bytes)?;
-    let mut reader = Reader::new(content);
+fn open(bytes: &[u8], kind: u8) -> Result<Reader<'_>, FormatError> {
+    let mut reader = Reader::new(checked(bytes)?);
     match reader.byte()? {
-        version if version == kind => Ok((reader, bytes.slice(0..content.len()))),
+        version if version == kind => Ok(reader),
         version => Err(FormatError::Version(version)),
     }
 }
@@ -96,9 +101,10 @@ fn put_entries(out: &mut Vec<u8>, entries: &[Entry]) {
     }
 }
 
-fn entries(reader: &mut Reader<'_>, whole: &Bytes) -> Result<Vec<Entry>, FormatError> {
+/// Reads entries into an empty list; their values are views into `whole`, which `reader` reads from its beginning.
+fn entries(reader: &mut Reader<'_>, whole: &Bytes, list: &mut Vec<Entry>) -> Result<(), FormatError> {
     let count = reader.count(ENTRY_LEAST)?;
-    let mut list = Vec::with_capacity(count);
+    list.reserve(count);
     for _ in 0..count {
         let flags = reader.byte()?;
         if flags & !FLAG_WRITE_ID != 0 {
@@ -118,8 +124,5 @@ fn entries(reader: &mut Reader<'_>, whole: &Bytes) -> Result<Vec<Entry>, FormatE
         let value = reader.view(whole)?;
         list.push(Entry { dot: Dot { actor: Actor { node, start }, counter }, write_id, stamp, value });
     }
-    if !is_sorted(&list) {
-        return Err(FormatError::Content("entries out of order"));
-    }
-    Ok(list)
+    if is_sorted(list) { Ok(()) } else { Err(FormatError::Content("entries out of order")) }
 }

@@ -81,6 +81,12 @@ impl Record {
         self.live.is_empty() && self.residual.is_empty()
     }
 
+    /// Says nothing any more, and keeps its memory.
+    pub(crate) fn clear(&mut self) {
+        self.live.clear();
+        self.residual = DotSet::new();
+    }
+
     /// Joins a message into an owner's state: the record of the key and the clock of its partition.
     ///
     /// The clock takes in the message's live dots and `events`, and nothing else: not the context, not the fill.
