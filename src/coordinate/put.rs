@@ -75,6 +75,7 @@ impl Putting {
         let healthy = owners.iter().filter(|&&node| !roster.is_suspected(node)).count();
         let desperate = match rule.mode {
             Mode::Strict => healthy < usize::from(rule.w),
+            Mode::Sloppy if healthy >= usize::from(rule.w) => false,
             Mode::Sloppy => healthy + roster.fallbacks(partition).take(owners.len()).count() < usize::from(rule.w),
         };
         for &owner in owners {

@@ -111,19 +111,8 @@ impl<S: Storage> Shard<S> {
 
     fn read_answered(&mut self, number: u64, node: NodeId, result: Result<Shown, Refusal>) {
         let now = self.now.time;
-        self.with_get(number, |get, shard, asks| get.machine.answer(node, result, shard.roster(), now, asks));
-    }
-
-    /// Runs a machine's step with the shard beside it.
-    fn with_get(&mut self, number: u64, step: impl FnOnce(&mut GetOperation, &Self, &mut Vec<NodeId>)) {
-        let Some(operation) = self.operations.get_mut(number) else { return };
-        let Operation::Get(mut get) = std::mem::replace(operation, Operation::Taken) else { return };
-        let mut asks = std::mem::take(&mut self.asks);
-        step(&mut get, self, &mut asks);
-        self.asks = asks;
-        if let Some(operation) = self.operations.get_mut(number) {
-            *operation = Operation::Get(get);
-        }
+        let Some(Operation::Get(get)) = self.operations.get_mut(number) else { return };
+        get.machine.answer(node, result, self.shared.roster(&self.peers), now, &mut self.asks);
     }
 
     pub(super) fn on_read_reply(&mut self, from: NodeId, peer: usize, reply: ReadReply) {
@@ -141,10 +130,11 @@ impl<S: Storage> Shard<S> {
         let (now, patience) = (self.now.time, self.shared.patience());
         let may_hedge = self.hedge_budget >= 100;
         let (mut silent, mut hedged) = (Vec::new(), false);
-        self.with_get(number, |get, shard, asks| {
-            silent = get.machine.late(shard.roster(), now, patience, asks);
-            hedged = !get.machine.is_answered() && get.machine.hedge(may_hedge, shard.roster(), now, asks);
-        });
+        if let Some(Operation::Get(GetOperation { machine, .. })) = self.operations.get_mut(number) {
+            let roster = self.shared.roster(&self.peers);
+            silent = machine.late(roster, now, patience, &mut self.asks);
+            hedged = !machine.is_answered() && machine.hedge(may_hedge, roster, now, &mut self.asks);
+        }
         if hedged {
             self.hedge_budget -= 100;
             self.counters.hedges += 1;

@@ -10,7 +10,7 @@ use super::shard::{Operation, ReplyTo, Shard};
 use crate::bytes::Bytes;
 use crate::causality::{Context, Entry, Update};
 use crate::config::Durability;
-use crate::coordinate::{GetRule, Order, PutOutcome, Putting};
+use crate::coordinate::{GetRule, Order, PutOutcome, Putting, Roster};
 use crate::dots::DotSet;
 use crate::error::{Answer, PutError, Refusal, Shortfall};
 use crate::ids::{Dot, KeyspaceId, NodeId, Ticket, WriteId};
@@ -301,8 +301,8 @@ impl<S: Storage> Shard<S> {
         let asked = put.machine.asked_at(from);
         match reply.result {
             Ok(()) => put.machine.stored(from),
-            Err(refusal) => self.with_put(number, |put, shard, orders| {
-                put.machine.refused(from, refusal, shard.roster(), now, orders);
+            Err(refusal) => self.with_put(number, |machine, roster, orders| {
+                machine.refused(from, refusal, roster, now, orders);
             }),
         }
         if let Some(asked) = asked {
@@ -311,16 +311,11 @@ impl<S: Storage> Shard<S> {
         self.put_progress(number, false);
     }
 
-    /// Runs a machine's step with the shard beside it, and carries out what it orders.
-    fn with_put(&mut self, number: u64, step: impl FnOnce(&mut PutOperation, &Self, &mut Vec<Order>)) {
-        let Some(operation) = self.operations.get_mut(number) else { return };
-        let Operation::Put(put) = std::mem::replace(operation, Operation::Taken) else { return };
-        let mut put = put;
+    /// Runs a machine's step, and carries out what it orders.
+    fn with_put(&mut self, number: u64, step: impl FnOnce(&mut Putting, Roster<'_>, &mut Vec<Order>)) {
+        let Some(Operation::Put(put)) = self.operations.get_mut(number) else { return };
         let mut orders = std::mem::take(&mut self.orders);
-        step(&mut put, self, &mut orders);
-        if let Some(operation) = self.operations.get_mut(number) {
-            *operation = Operation::Put(put);
-        }
+        step(&mut put.machine, self.shared.roster(&self.peers), &mut orders);
         self.perform(number, &mut orders);
         self.orders = orders;
     }
@@ -328,9 +323,7 @@ impl<S: Storage> Shard<S> {
     pub(super) fn put_due(&mut self, number: u64) {
         let (now, patience) = (self.now.time, self.shared.patience());
         let mut silent = Vec::new();
-        self.with_put(number, |put, shard, orders| {
-            silent = put.machine.late(shard.roster(), now, patience, orders);
-        });
+        self.with_put(number, |machine, roster, orders| silent = machine.late(roster, now, patience, orders));
         for node in silent {
             self.check(node);
         }

@@ -71,6 +71,11 @@ impl Shared {
         })
     }
 
+    pub(super) fn roster<'a>(&'a self, peers: &'a Peers) -> Roster<'a> {
+        let slow = self.timing.fallback;
+        Roster { layout: &self.layout, peers, zones: &self.zones, me: self.node, slow }
+    }
+
     pub(super) fn patience(&self) -> Patience {
         let fallback = self.timing.fallback;
         Patience { fallback, suspect: self.timing.suspect.max(fallback) }
@@ -98,8 +103,6 @@ pub(super) enum Operation {
     Forward(Forwarding),
     List(Listing),
     Delivery(Delivery),
-    /// Taken out of the table for a moment, while the shard works on it.
-    Taken,
 }
 
 /// Who is to be told how a write ended.
@@ -243,7 +246,7 @@ impl<S: Storage> Shard<S> {
                 Some(Operation::Forward(_)) => self.forward_due(number),
                 Some(Operation::List(_)) => self.list_due(number),
                 Some(Operation::Delivery(_)) => self.delivery_due(number),
-                Some(Operation::Taken) | None => {}
+                None => {}
             }
         }
         if now.time >= self.handoff_due {
@@ -331,7 +334,7 @@ impl<S: Storage> Shard<S> {
                 Operation::Put(put) => put.abandoned(),
                 Operation::Forward(forward) => Some(forward.abandoned()),
                 Operation::List(list) => Some(list.abandoned()),
-                Operation::Delivery(_) | Operation::Taken => None,
+                Operation::Delivery(_) => None,
             };
             if let Some((ticket, reply)) = reply {
                 self.lanes.release(Output::Done(ticket, reply));
@@ -398,13 +401,7 @@ impl<S: Storage> Shard<S> {
     }
 
     pub(super) fn roster(&self) -> Roster<'_> {
-        Roster {
-            layout: &self.shared.layout,
-            peers: &self.peers,
-            zones: &self.shared.zones,
-            me: self.shared.node,
-            slow: self.shared.timing.fallback,
-        }
+        self.shared.roster(&self.peers)
     }
 
     pub(super) fn partition(&self, key: &Key) -> PartitionId {
