@@ -34,6 +34,19 @@ impl Bytes {
         }
     }
 
+    /// The bytes of `head`, then those of `tail`, in one allocation.
+    pub(crate) fn concat(head: &[u8], tail: &[u8]) -> Self {
+        let length = head.len() + tail.len();
+        assert!(u32::try_from(length).is_ok(), "longer than 4 GiB");
+        // An iterator of known length is collected straight into the allocation; a `Vec` would be copied into another.
+        let mut buffer: Arc<[u8]> = std::iter::repeat_n(0, length).collect();
+        if let Some(whole) = Arc::get_mut(&mut buffer) {
+            whole[..head.len()].copy_from_slice(head);
+            whole[head.len()..].copy_from_slice(tail);
+        }
+        Self { buffer, start: 0, end: length as u32 }
+    }
+
     /// Becomes `bytes`, in its old allocation if nobody else holds that and the length is the same.
     pub(crate) fn replace(&mut self, bytes: &[u8]) {
         let whole = self.len() == self.buffer.len();

@@ -203,10 +203,16 @@ fn encode_rows(rows: &[Row], out: &mut Vec<u8>) {
 
 impl Row {
     fn contains(&self, counter: u64) -> bool {
-        if counter <= self.base {
-            return counter > 0;
+        counter > 0 && self.covers(counter, counter)
+    }
+
+    /// Whether it has all dots from `low` to `high`.
+    fn covers(&self, low: u64, high: u64) -> bool {
+        if high <= self.base {
+            return true;
         }
-        self.above.iter().any(|&(low, high)| (low..=high).contains(&counter))
+        let at = self.above.partition_point(|&(_, end)| end < high);
+        self.above.get(at).is_some_and(|&(start, _)| start <= low)
     }
 
     /// All ranges, the base first.
@@ -264,10 +270,17 @@ impl Row {
     }
 
     fn minus(&self, other: &Self) -> Option<Self> {
-        if self.above.is_empty() && self.base <= other.base {
+        if self.is_subset(other) {
             return None;
         }
         let mut left = Ranges::new();
+        if other.above.is_empty() {
+            // A clock without gaps: what lies above it stays.
+            let least = other.base + 1;
+            left.extend(self.ranges().filter(|&(_, high)| high >= least).map(|(low, high)| (low.max(least), high)));
+            let (base, above) = split_base(left);
+            return Some(Self { actor: self.actor, base, above });
+        }
         let mut cuts = other.ranges().peekable();
         for (mut low, high) in self.ranges() {
             while let Some(&(cut_low, cut_high)) = cuts.peek() {
@@ -299,7 +312,8 @@ impl Row {
     }
 
     fn is_subset(&self, other: &Self) -> bool {
-        if self.above.is_empty() && self.base <= other.base { true } else { self.minus(other).is_none() }
+        let last = self.above.last().map_or(self.base, |&(_, high)| high);
+        last <= other.base || self.ranges().all(|(low, high)| other.covers(low, high))
     }
 
     fn decode(reader: &mut Reader<'_>) -> Result<Self, FormatError> {

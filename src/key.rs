@@ -19,11 +19,9 @@ pub(crate) struct Key {
 impl Key {
     /// The key `key` of a keyspace, placed with the cluster's secret.
     pub(crate) fn new(secret: &Secret, keyspace: KeyspaceId, key: &[u8]) -> Self {
-        let mut bytes = Vec::with_capacity(4 + key.len());
-        bytes.extend_from_slice(&keyspace.0.to_be_bytes());
-        bytes.extend_from_slice(key);
+        let bytes = Bytes::concat(&keyspace.0.to_be_bytes(), key);
         let position = position(secret, &bytes);
-        Self { bytes: Bytes::from(bytes), position }
+        Self { bytes, position }
     }
 
     /// From bytes that begin with a keyspace; nothing if they are too short to.

@@ -109,6 +109,10 @@ impl Record {
     fn absorb(&mut self, cover: Cover<'_>, clock: &DotSet) -> bool {
         let mut changed = self.strip(clock);
         for part in [cover.own, cover.shared] {
+            // Nearly always: a write's context is older than what its owners have seen.
+            if part.is_subset(clock) {
+                continue;
+            }
             let uncovered = part.minus(clock);
             if !uncovered.is_subset(&self.residual) {
                 self.residual.union_with(&uncovered);

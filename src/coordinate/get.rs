@@ -2,12 +2,14 @@
 
 use std::sync::Arc;
 
+use smallvec::SmallVec;
+
 use super::{Patience, Roster, Wait};
 use crate::causality::{Cover, Entry, Update, View};
 use crate::config::{Mode, Spread};
 use crate::dots::DotSet;
 use crate::error::{Answer, Refusal, Shortfall};
-use crate::ids::{NodeId, PartitionId};
+use crate::ids::{Dot, NodeId, PartitionId};
 use crate::message::Shown;
 use crate::time::Time;
 use crate::verdict::{Decision, Verdict};
@@ -21,9 +23,9 @@ use crate::verdict::{Decision, Verdict};
 pub(crate) struct Getting {
     rule: GetRule,
     partition: PartitionId,
-    asked: Vec<Asked>,
+    asked: SmallVec<[Asked; 3]>,
     verdict: Verdict,
-    replies: Vec<OwnerReply>,
+    replies: SmallVec<[OwnerReply; 2]>,
     hints: Vec<Arc<Update>>,
     /// Who answered first: the best coordinator for the write that follows.
     fastest: Option<NodeId>,
@@ -90,9 +92,9 @@ impl Getting {
         let mut get = Self {
             rule,
             partition,
-            asked: Vec::with_capacity(usize::from(roster.layout.n())),
+            asked: SmallVec::new(),
             verdict,
-            replies: Vec::with_capacity(usize::from(rule.r)),
+            replies: SmallVec::new(),
             hints: Vec::new(),
             fastest: None,
             answered: false,
@@ -298,10 +300,10 @@ impl Getting {
     /// The owners that would change if they joined all that was shown.
     pub(crate) fn behind(&self) -> Vec<NodeId> {
         // Replicas that show the same dots agree, whatever their clocks: the common case needs no join.
-        let alike = |reply: &OwnerReply| {
-            let dots = |entries: &[Entry]| entries.iter().map(|entry| entry.dot).collect::<Vec<_>>();
-            reply.live.len() == self.replies[0].live.len() && dots(&reply.live) == dots(&self.replies[0].live)
-        };
+        fn dots(reply: &OwnerReply) -> impl Iterator<Item = Dot> {
+            reply.live.iter().map(|entry| entry.dot)
+        }
+        let alike = |reply: &OwnerReply| dots(reply).eq(dots(&self.replies[0]));
         if self.hints.is_empty() && self.replies.iter().skip(1).all(alike) {
             return Vec::new();
         }

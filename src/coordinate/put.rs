@@ -1,5 +1,7 @@
 //! The coordinator of a put.
 
+use smallvec::SmallVec;
+
 use super::{Patience, Roster, Wait};
 use crate::config::{Mode, Spread};
 use crate::error::{Answer, Refusal, Shortfall};
@@ -16,7 +18,7 @@ use crate::verdict::{Decision, Verdict};
 pub(crate) struct Putting {
     rule: WriteRule,
     partition: PartitionId,
-    places: Vec<Place>,
+    places: SmallVec<[Place; 3]>,
     verdict: Verdict,
     /// Owners for whom this node keeps the hint itself.
     kept: Vec<NodeId>,
@@ -69,8 +71,7 @@ impl Putting {
             Spread::Zones => Verdict::of_zones(rule.w, 0),
         };
         let owners = roster.layout.owners(partition);
-        let places = Vec::with_capacity(owners.len());
-        let mut put = Self { rule, partition, places, verdict, kept: Vec::new(), answered: false };
+        let mut put = Self { rule, partition, places: SmallVec::new(), verdict, kept: Vec::new(), answered: false };
         // Suspicion may be wrong: where too few others are left to reach W, suspects are asked all the same.
         let healthy = owners.iter().filter(|&&node| !roster.is_suspected(node)).count();
         let desperate = match rule.mode {

@@ -59,10 +59,17 @@ impl Lanes {
         self.dirty
     }
 
-    /// The sync succeeded: returns what waited for it, in order.
+    /// The sync succeeded: returns what waited for it, in order. Give the list back when it is empty, for its memory.
     pub(super) fn synced(&mut self) -> Vec<Held> {
         self.dirty = false;
         std::mem::take(&mut self.held)
+    }
+
+    /// Takes the list back, unless something waits again.
+    pub(super) fn reuse(&mut self, empty: Vec<Held>) {
+        if self.held.is_empty() {
+            self.held = empty;
+        }
     }
 
     /// Says again what had waited, now that it may leave.

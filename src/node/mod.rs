@@ -215,7 +215,7 @@ impl<S: Storage> Node<S> {
 
     fn exchange_notices(&mut self) {
         for shard in &mut self.shards {
-            for notice in shard.notices() {
+            while let Some(notice) = shard.notice() {
                 self.control.notice(notice, self.now.time);
             }
         }

@@ -130,7 +130,7 @@ pub(super) struct Shard<S> {
     pub(super) lanes: Lanes,
     pub(super) counters: Counters,
     pub(super) now: Now,
-    notices: Vec<Notice>,
+    notices: VecDeque<Notice>,
     /// Which targets a batch of hints is on its way to.
     pub(super) deliveries: BTreeMap<NodeId, u64>,
     pub(super) handoff_due: Time,
@@ -178,7 +178,7 @@ impl<S: Storage> Shard<S> {
             lanes: Lanes::default(),
             counters: Counters::default(),
             now,
-            notices: Vec::new(),
+            notices: VecDeque::new(),
             deliveries: BTreeMap::new(),
             // Hints of an earlier start are tried at once.
             handoff_due: now.time,
@@ -265,7 +265,7 @@ impl<S: Storage> Shard<S> {
         if self.peers.heard(peer) {
             self.now = now;
             let node = self.shared.layout.members()[peer].node;
-            self.notices.push(Notice::Recovered(node));
+            self.notices.push_back(Notice::Recovered(node));
             self.lanes.say(Output::Event(Event::Recovered(node)));
             // What is kept for it goes home at the next wake-up, which is due at once.
             self.handoff_due = now.time;
@@ -276,7 +276,7 @@ impl<S: Storage> Shard<S> {
     pub(super) fn check(&mut self, node: NodeId) {
         let Some(peer) = self.shared.layout.index_of(node).filter(|_| node != self.shared.node) else { return };
         if self.peers.check(peer, self.now.time, self.shared.timing.suspect) {
-            self.notices.push(Notice::Suspected(node));
+            self.notices.push_back(Notice::Suspected(node));
             self.lanes.say(Output::Event(Event::Suspected(node)));
         }
     }
@@ -306,12 +306,14 @@ impl<S: Storage> Shard<S> {
             return Err(error);
         }
         self.counters.commits += 1;
-        for held in self.lanes.synced() {
+        let mut synced = self.lanes.synced();
+        for held in synced.drain(..) {
             match held {
                 Held::Output(output) => self.lanes.release(output),
                 Held::Local(number) => self.put_is_durable(number),
             }
         }
+        self.lanes.reuse(synced);
         Ok(())
     }
 
@@ -364,8 +366,8 @@ impl<S: Storage> Shard<S> {
         [self.operations.deadline(), handoff, sweep].into_iter().flatten().min()
     }
 
-    pub(super) fn notices(&mut self) -> Vec<Notice> {
-        std::mem::take(&mut self.notices)
+    pub(super) fn notice(&mut self) -> Option<Notice> {
+        self.notices.pop_front()
     }
 
     pub(super) fn counters(&self) -> Counters {

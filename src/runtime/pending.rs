@@ -37,13 +37,13 @@ enum State {
     Awaited(Waker),
     /// A thread waits: only then is there anybody to wake.
     WaitedFor,
-    Done(Box<Reply>),
+    Done(Reply),
     Taken,
 }
 
 impl Slot {
     pub(super) fn fill(&self, reply: Reply) {
-        let old = std::mem::replace(&mut *self.state.lock(), State::Done(Box::new(reply)));
+        let old = std::mem::replace(&mut *self.state.lock(), State::Done(reply));
         match old {
             State::Awaited(waker) => waker.wake(),
             State::WaitedFor => {
@@ -67,7 +67,7 @@ impl<T> Pending<T> {
             match std::mem::replace(&mut *state, State::WaitedFor) {
                 State::Done(reply) => {
                     *state = State::Taken;
-                    return (self.read)(*reply);
+                    return (self.read)(reply);
                 }
                 State::Open | State::Awaited(_) | State::WaitedFor => self.slot.arrived.wait(&mut state),
                 State::Taken => unreachable!("waiting takes the answer and the handle with it"),
@@ -86,7 +86,7 @@ impl<T> Pending<T> {
             match std::mem::replace(&mut *state, State::WaitedFor) {
                 State::Done(reply) => {
                     *state = State::Taken;
-                    return Ok((self.read)(*reply));
+                    return Ok((self.read)(reply));
                 }
                 State::Open | State::Awaited(_) | State::WaitedFor => {
                     if self.slot.arrived.wait_until(&mut state, until).timed_out() && !matches!(*state, State::Done(_))
@@ -116,7 +116,7 @@ impl<T> Future for Pending<T> {
     fn poll(self: Pin<&mut Self>, context: &mut Context<'_>) -> Poll<T> {
         let mut state = self.slot.state.lock();
         match std::mem::replace(&mut *state, State::Taken) {
-            State::Done(reply) => Poll::Ready((self.read)(*reply)),
+            State::Done(reply) => Poll::Ready((self.read)(reply)),
             State::Open | State::Awaited(_) | State::WaitedFor => {
                 *state = State::Awaited(context.waker().clone());
                 Poll::Pending
