@@ -68,6 +68,28 @@ impl DotSet {
         }
     }
 
+    /// Adds all the dots of `other`; returns those that were new.
+    pub(crate) fn absorb(&mut self, other: &Self) -> Self {
+        // The events of nearly every join: one write is one dot.
+        if let Some(dot) = other.single() {
+            return if self.insert(dot) { Self::from_iter([dot]) } else { Self::new() };
+        }
+        let added = other.minus(self);
+        self.union_with(&added);
+        added
+    }
+
+    /// The dot, if there is exactly one.
+    fn single(&self) -> Option<Dot> {
+        let [row] = &self.rows[..] else { return None };
+        let counter = match (row.base, &row.above[..]) {
+            (1, []) => 1,
+            (0, &[(low, high)]) if low == high => low,
+            _ => return None,
+        };
+        Some(Dot { actor: row.actor, counter })
+    }
+
     /// Adds all the dots of `other`.
     pub fn union_with(&mut self, other: &Self) {
         if other.rows.is_empty() {

@@ -89,18 +89,19 @@ impl Replica {
         self.partitions[partition.0 as usize].is_some()
     }
 
-    /// The record of a key and the clock that fills it, both of this instant.
+    /// The record of a key and the clock that fills it, both of this instant. `name` is scratch for the storage key.
     pub(crate) fn read<S: Storage>(
         &self,
         storage: &S,
         partition: PartitionId,
         key: &Key,
+        name: &mut Vec<u8>,
     ) -> Result<(Record, Arc<DotSet>), StorageError> {
         let state = self.state(partition);
-        let mut name = Vec::with_capacity(16 + key.full().len());
-        object_name(&mut name, partition, state.incarnation, key);
+        name.clear();
+        object_name(name, partition, state.incarnation, key);
         let mut record = Record::default();
-        load(storage, &name, &mut record)?;
+        load(storage, name, &mut record)?;
         record.strip(&state.clock);
         Ok((record, Arc::clone(&state.clock)))
     }

@@ -104,7 +104,7 @@ fn put_entries(out: &mut Vec<u8>, entries: &[Entry]) {
 /// Reads entries into an empty list; their values are views into `whole`, which `reader` reads from its beginning.
 fn entries(reader: &mut Reader<'_>, whole: &Bytes, list: &mut Vec<Entry>) -> Result<(), FormatError> {
     let count = reader.count(ENTRY_LEAST)?;
-    list.reserve(count);
+    list.reserve_exact(count);
     for _ in 0..count {
         let flags = reader.byte()?;
         if flags & !FLAG_WRITE_ID != 0 {

@@ -93,13 +93,12 @@ impl Record {
     /// A clock that claims a dot whose effect is not in the state deletes that write everywhere.
     pub(crate) fn apply(&mut self, clock: &mut DotSet, live: &[Entry], cover: Cover<'_>, events: &DotSet) -> Change {
         let live_changed = join(&mut self.live, Cover { own: &self.residual, shared: clock }, live, cover);
-        let mut added = events.minus(clock);
+        let mut added = clock.absorb(events);
         for entry in live {
-            if !clock.contains(entry.dot) {
+            if clock.insert(entry.dot) {
                 added.insert(entry.dot);
             }
         }
-        clock.union_with(&added);
         // Stripping by the whole clock is sound because whatever leaves this owner is filled by the whole clock.
         let residual_changed = self.absorb(cover, clock);
         Change { live: live_changed, residual: residual_changed, added }

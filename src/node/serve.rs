@@ -71,7 +71,7 @@ impl<S: Storage> Shard<S> {
     pub(super) fn show(&mut self, key: &Key) -> Result<Shown, Refusal> {
         let partition = self.partition(key);
         if self.replica.owns(partition) {
-            let read = self.replica.read(&self.storage, partition, key);
+            let read = self.replica.read(&self.storage, partition, key, &mut self.name);
             let (record, clock) = self.or_refuse(read)?;
             return Ok(Shown::Owner { live: record.live, residual: record.residual, clock });
         }

@@ -144,6 +144,7 @@ pub(super) struct Shard<S> {
     /// Scratch, kept for its memory.
     pub(super) orders: Vec<Order>,
     pub(super) asks: Vec<NodeId>,
+    pub(super) name: Vec<u8>,
 }
 
 impl<S: Storage> Shard<S> {
@@ -188,6 +189,7 @@ impl<S: Storage> Shard<S> {
             turned_away: VecDeque::new(),
             orders: Vec::new(),
             asks: Vec::new(),
+            name: Vec::new(),
             shared,
         })
     }
@@ -398,7 +400,7 @@ impl<S: Storage> Shard<S> {
         if !self.replica.owns(partition) {
             return Ok(None);
         }
-        let (record, _) = self.replica.read(&self.storage, partition, key)?;
+        let (record, _) = self.replica.read(&self.storage, partition, key, &mut Vec::new())?;
         Ok(Some(record.live.into_iter().map(|entry| entry.value).collect()))
     }
 
