@@ -17,7 +17,7 @@ mod message;
 mod node;
 pub mod reconcile;
 mod replica;
-mod request;
+pub mod request;
 pub mod ring;
 #[cfg(feature = "runtime")]
 pub mod runtime;
@@ -38,7 +38,7 @@ pub use error::Error;
 pub use ids::{ClusterId, NodeId, Start, Ticket};
 pub use message::Message;
 pub use node::{Counters, Event, Input, Keyspace, Node, Output, Setup};
-pub use request::{Cursor, GetOptions, Page, PutOptions, Reply, Request, Versions, Written};
+pub use request::{GetOptions, PutOptions, Reply, Request, Versions, Written};
 pub use ring::{Layout, Member};
 #[cfg(feature = "runtime")]
 pub use runtime::{Client, Cluster, Pending, Server};

@@ -48,6 +48,11 @@ impl Peers {
         silent && !std::mem::replace(&mut peer.suspected, true)
     }
 
+    /// When the peer that has been silent longest, and is not suspected for it, was asked.
+    pub(crate) fn waiting(&self) -> Option<Time> {
+        self.list.iter().filter(|peer| !peer.suspected).filter_map(|peer| peer.waiting).min()
+    }
+
     /// Whether the peer is suspected to be down.
     pub(crate) fn is_suspected(&self, peer: usize) -> bool {
         self.list[peer].suspected

@@ -119,7 +119,9 @@ impl Getting {
             self.asked.iter().all(|asked| asked.node != *node) && (desperate || !roster.is_suspected(*node))
         };
         let owners = roster.layout.owners(self.partition).iter().copied();
-        let Some(node) = owners.filter(free).min_by_key(|&node| roster.typical(node)) else { return false };
+        // Of a peer that was never asked nothing is known: this node's own copy comes before it.
+        let rank = |&node: &NodeId| (roster.typical(node), node != roster.me);
+        let Some(node) = owners.filter(free).min_by_key(rank) else { return false };
         let zone = if self.rule.spread == Spread::Zones { roster.zone(node) } else { 0 };
         let slot = Some(self.verdict.ask(zone));
         self.push(node, slot, now, ask);

@@ -103,7 +103,7 @@ impl Roster<'_> {
         if let Some(node) = route.filter(|node| owners.contains(node) && eligible(node)) {
             return Some(node);
         }
-        owners.iter().copied().filter(eligible).min_by_key(|&node| self.typical(node))
+        owners.iter().copied().filter(eligible).min_by_key(|&node| (self.typical(node), node != self.me))
     }
 
     fn typical(&self, node: NodeId) -> Duration {

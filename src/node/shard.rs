@@ -135,6 +135,8 @@ pub(super) struct Shard<S> {
     pub(super) deliveries: BTreeMap<NodeId, u64>,
     pub(super) handoff_due: Time,
     sweep_due: Time,
+    /// When peers that were asked something are looked at, whether or not their requests are over.
+    suspect_due: Option<Time>,
     /// Reads that may still be hedged, in hundredths.
     pub(super) hedge_budget: u32,
     fenced: bool,
@@ -184,6 +186,7 @@ impl<S: Storage> Shard<S> {
             // Hints of an earlier start are tried at once.
             handoff_due: now.time,
             sweep_due: now.time + shared.timing.sweep,
+            suspect_due: None,
             hedge_budget: 100,
             fenced: false,
             turned_away: VecDeque::new(),
@@ -253,6 +256,11 @@ impl<S: Storage> Shard<S> {
         }
         if now.time >= self.handoff_due {
             self.handoff();
+        }
+        if self.suspect_due.is_some_and(|due| now.time >= due) {
+            let members: Vec<NodeId> = self.shared.layout.members().iter().map(|member| member.node).collect();
+            members.into_iter().for_each(|node| self.check(node));
+            self.suspect_due = self.peers.waiting().map(|since| since + self.shared.timing.suspect);
         }
         if now.time >= self.sweep_due {
             self.sweep_due = now.time + self.shared.timing.sweep;
@@ -365,7 +373,7 @@ impl<S: Storage> Shard<S> {
         }
         let handoff = self.hints.targets().next().map(|_| self.handoff_due);
         let sweep = (self.replica.unsettled() > 0).then_some(self.sweep_due);
-        [self.operations.deadline(), handoff, sweep].into_iter().flatten().min()
+        [self.operations.deadline(), handoff, sweep, self.suspect_due].into_iter().flatten().min()
     }
 
     pub(super) fn notice(&mut self) -> Option<Notice> {
@@ -428,8 +436,10 @@ impl<S: Storage> Shard<S> {
 
     /// Sends a message that wants an answer.
     pub(super) fn ask(&mut self, node: NodeId, message: Message) {
-        if let Some(peer) = self.shared.layout.index_of(node) {
+        // Another shard of this node always answers.
+        if let Some(peer) = self.shared.layout.index_of(node).filter(|_| node != self.shared.node) {
             self.peers.asked(peer, self.now.time);
+            self.suspect_due.get_or_insert(self.now.time + self.shared.timing.suspect);
         }
         self.lanes.say(Output::Send(node, message));
     }
