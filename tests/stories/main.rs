@@ -2,3 +2,5 @@
 #![cfg(feature = "sim")]
 
 mod acknowledged;
+mod peers;
+mod siblings;
