@@ -6,7 +6,8 @@
 //! cargo bench --bench floor -- --memory                    memory per key and per partition
 //! cargo bench --bench floor -- --count SIDE put N [VALUE]  N puts (or gets), for an instruction counter
 //! ```
-//! Sides: `quorate` is the in-process cluster with its client; `nodes` are three nodes without the runtime;
+//! Sides: `quorate` is the in-process cluster with its client, `quorate-64` and `quorate-1024` (for `--count` alone)
+//! the same with so many requests in flight; `nodes` are three nodes without the runtime;
 //! `nodes-messages` are the same with every message encoded and decoded; `floor` and `floor-messages` are described
 //! in `support/`. The sides take turns, and the figures are medians over the rounds. Nothing is asserted: timings are
 //! of their machine and their hour, and only the ratios of one run are worth comparing.

@@ -8,7 +8,7 @@ use super::floor_messages::Messages;
 use super::keys::{Bytes16, Walk, keys};
 use super::nodes::{IDENTITY, Nodes};
 
-/// Something that puts and gets over keys that all have a value, one request after the other.
+/// Something that puts and gets over keys that all have a value: one request after the other, unless its name ends in a number.
 pub(crate) trait Side {
     fn put(&mut self, times: usize);
     fn get(&mut self, times: usize);
@@ -19,19 +19,24 @@ pub(crate) fn side(name: &str, keys: usize, value: usize) -> Option<Box<dyn Side
     Some(match name {
         "floor" => Box::new(Walker::start(Floor::new(), keys, value)),
         "floor-messages" => Box::new(Walker::start(Messages::new(), keys, value)),
-        "quorate" => Box::new(Load::start(keys, value)),
+        "quorate" => Box::new(Window::<1>(Load::start(keys, value))),
+        "quorate-64" => Box::new(Window::<64>(Load::start(keys, value))),
+        "quorate-1024" => Box::new(Window::<1_024>(Load::start(keys, value))),
         "nodes" => Box::new(Nodes::start(keys, value, None)),
         "nodes-messages" => Box::new(Nodes::start(keys, value, Some(Codec::new(IDENTITY, 16 << 20)))),
         _ => return None,
     })
 }
 
-impl Side for Load {
+/// A cluster whose client keeps so many requests in flight.
+struct Window<const N: usize>(Load);
+
+impl<const N: usize> Side for Window<N> {
     fn put(&mut self, times: usize) {
-        Self::put(self, times, 1);
+        self.0.put(times, N);
     }
     fn get(&mut self, times: usize) {
-        std::hint::black_box(Self::get(self, times, 1));
+        std::hint::black_box(self.0.get(times, N));
     }
 }
 

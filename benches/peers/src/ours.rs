@@ -10,11 +10,7 @@ use std::{
     time::{Duration, Instant},
 };
 
-use quorate::{
-    Cluster, Context, NodeId, Pending, Written,
-    error::PutError,
-    runtime::Bucket,
-};
+use quorate::{Cluster, Context, NodeId, Pending, Written, error::PutError, runtime::Bucket};
 
 use crate::side::{Entrant, Side};
 
