@@ -2,5 +2,9 @@
 #![cfg(feature = "sim")]
 
 mod acknowledged;
+mod failure;
+mod handoff;
+mod keyspaces;
 mod peers;
 mod siblings;
+mod writes;
