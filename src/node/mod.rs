@@ -358,6 +358,12 @@ impl<S: Storage> Node<S> {
         self.shards.iter().map(Shard::storage)
     }
 
+    /// The storages, to meddle with behind the node's back: for simulated damage.
+    #[cfg(feature = "sim")]
+    pub(crate) fn storages_mut(&mut self) -> impl Iterator<Item = &mut S> {
+        self.shards.iter_mut().map(Shard::storage_mut)
+    }
+
     /// Ends the node and gives its storages back. What was not committed was not acknowledged.
     #[must_use]
     pub fn into_storages(self) -> Vec<S> {

@@ -400,6 +400,11 @@ impl<S: Storage> Shard<S> {
         &self.storage
     }
 
+    #[cfg(feature = "sim")]
+    pub(super) const fn storage_mut(&mut self) -> &mut S {
+        &mut self.storage
+    }
+
     pub(super) fn into_storage(self) -> S {
         self.storage
     }

@@ -1,5 +1,6 @@
 //! A disk that forgets what was not synced, and fails when it is told to.
 
+use std::ops::ControlFlow;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU8, Ordering};
 
@@ -7,16 +8,19 @@ use crate::bytes::Bytes;
 use crate::error::StorageError;
 use crate::storage::{Batch, MemoryStorage, Space, Storage, Visit};
 
-/// A storage in memory with the manners of a disk: a crash takes back every write since the last sync.
+/// A storage in memory with the manners of a disk: a crash takes back writes since the last sync.
 #[derive(Clone, Debug, Default)]
 pub struct SimDisk {
     live: MemoryStorage,
-    /// What the writes since the last sync have replaced, newest last.
-    undo: Vec<(Space, Vec<u8>, Option<Bytes>)>,
+    /// What the batches since the last sync have replaced, newest last.
+    undo: Vec<Vec<Replaced>>,
     faults: DiskFaults,
 }
 
-/// A switch, outside the node, for the faults of its disk.
+/// What stood under a key before a batch.
+type Replaced = (Space, Vec<u8>, Option<Bytes>);
+
+/// A switch, outside the node, for the faults of its disk. Clones switch the same disk.
 #[derive(Clone, Debug, Default)]
 pub struct DiskFaults(Arc<AtomicU8>);
 
@@ -62,15 +66,91 @@ impl SimDisk {
 
     /// The power fails: every write since the last sync is gone.
     pub fn crash(&mut self) {
+        self.crash_keeping(0);
+    }
+
+    /// The power fails, and of the batches since the last sync the first `kept` happen to be on the disk. Each is
+    /// there whole or not at all, and none without those before it: what every storage must hold to.
+    pub fn crash_keeping(&mut self, kept: usize) {
         let mut batch = Batch::new();
-        for (space, key, old) in self.undo.drain(..).rev() {
-            match old {
-                Some(value) => batch.put(space, &key, &value),
-                None => batch.delete(space, &key),
+        while self.undo.len() > kept
+            && let Some(replaced) = self.undo.pop()
+        {
+            for (space, key, old) in replaced.into_iter().rev() {
+                match old {
+                    Some(value) => batch.put(space, &key, &value),
+                    None => batch.delete(space, &key),
+                }
             }
         }
+        self.undo.clear();
         self.live.write(&batch).expect("memory doesn't fail");
         self.faults.set(DiskFault::Sync, false);
+    }
+
+    /// How many batches were written since the last sync.
+    #[must_use]
+    pub fn unsynced(&self) -> usize {
+        self.undo.len()
+    }
+
+    /// A copy of what is durable, on a disk of its own.
+    #[must_use]
+    pub fn backup(&self) -> Self {
+        let mut copy = Self { live: self.live.clone(), undo: self.undo.clone(), faults: DiskFaults::default() };
+        copy.crash();
+        copy
+    }
+
+    /// One bit of a stored value flips: the `nth` bit of the space, counted over all values and from the first again.
+    /// False if the space is empty.
+    pub fn rot(&mut self, space: Space, nth: u64) -> bool {
+        let values = self.values(space);
+        let bits: u64 = values.iter().map(|(_, value)| 8 * value.len() as u64).sum();
+        if bits == 0 {
+            return false;
+        }
+        let mut at = nth % bits;
+        for (key, mut value) in values {
+            let own = 8 * value.len() as u64;
+            if at < own {
+                value[at as usize / 8] ^= 1 << (at % 8);
+                self.overwrite(space, &key, &value);
+                break;
+            }
+            at -= own;
+        }
+        true
+    }
+
+    /// What belongs to one key is found under another: the value of the `nth` key, counted from the first again,
+    /// stands where that of the next was. False if the space has fewer than two keys.
+    pub fn misdirect(&mut self, space: Space, nth: u64) -> bool {
+        let values = self.values(space);
+        if values.len() < 2 {
+            return false;
+        }
+        let at = (nth % values.len() as u64) as usize;
+        let (victim, _) = &values[(at + 1) % values.len()];
+        self.overwrite(space, victim, &values[at].1);
+        true
+    }
+
+    fn values(&self, space: Space) -> Vec<(Vec<u8>, Vec<u8>)> {
+        let mut values = Vec::new();
+        let all = self.live.scan(space, &[], &mut |key, value| {
+            values.push((key.to_vec(), value.to_vec()));
+            ControlFlow::Continue(())
+        });
+        all.expect("memory doesn't fail");
+        values
+    }
+
+    /// Behind the back of whoever wrote it.
+    fn overwrite(&mut self, space: Space, key: &[u8], value: &[u8]) {
+        let mut batch = Batch::new();
+        batch.put(space, key, value);
+        self.live.write(&batch).expect("memory doesn't fail");
     }
 
     /// How many keys a space holds.
@@ -98,9 +178,11 @@ impl Storage for SimDisk {
         if self.faults.has(DiskFault::Writes) {
             return Err(StorageError::Full);
         }
+        let mut replaced = Vec::new();
         for write in batch.iter() {
-            self.undo.push((write.space, write.key.to_vec(), self.live.get(write.space, write.key)?));
+            replaced.push((write.space, write.key.to_vec(), self.live.get(write.space, write.key)?));
         }
+        self.undo.push(replaced);
         self.live.write(batch)
     }
 
@@ -140,5 +222,43 @@ mod tests {
         assert_eq!(disk.get(Space::Objects, b"k").unwrap(), Some("3!".into()));
         disk.crash();
         assert_eq!(disk.get(Space::Objects, b"k").unwrap(), Some("1!".into()));
+    }
+
+    #[test]
+    fn what_survives_a_crash_is_a_prefix_of_whole_batches() {
+        let filled = || {
+            let mut disk = SimDisk::new();
+            for number in 0..4_u8 {
+                let mut batch = Batch::new();
+                batch.put(Space::Objects, b"latest", &[number]);
+                batch.put(Space::Objects, &[number], b"there");
+                disk.write(&batch).unwrap();
+            }
+            disk
+        };
+        for kept in 0..=4_u8 {
+            let mut disk = filled();
+            assert_eq!(disk.unsynced(), 4);
+            disk.crash_keeping(kept.into());
+            let latest = disk.get(Space::Objects, b"latest").unwrap();
+            assert_eq!(latest, kept.checked_sub(1).map(|last| Bytes::from(vec![last])));
+            for number in 0..4 {
+                assert_eq!(disk.get(Space::Objects, &[number]).unwrap().is_some(), number < kept);
+            }
+        }
+    }
+
+    #[test]
+    fn rot_flips_one_bit_and_a_misdirected_write_stands_elsewhere() {
+        let mut disk = SimDisk::new();
+        assert!(!disk.rot(Space::Hints, 3) && !disk.misdirect(Space::Hints, 3));
+        let mut batch = Batch::new();
+        batch.put(Space::Hints, b"a", &[0, 0]);
+        batch.put(Space::Hints, b"b", &[0]);
+        disk.write(&batch).unwrap();
+        assert!(disk.rot(Space::Hints, 24 + 17));
+        assert_eq!(disk.get(Space::Hints, b"b").unwrap(), Some(Bytes::from(vec![2])));
+        assert!(disk.misdirect(Space::Hints, 0));
+        assert_eq!(disk.get(Space::Hints, b"b").unwrap(), Some(Bytes::from(vec![0, 0])));
     }
 }

@@ -23,4 +23,4 @@ mod world;
 
 pub use disk::{DiskFault, DiskFaults, SimDisk};
 pub use network::Network;
-pub use world::{Sim, SimBuilder};
+pub use world::{Clock, Sim, SimBuilder, Traffic};

@@ -7,7 +7,7 @@ use rand::SeedableRng;
 use rand::rngs::Xoshiro256PlusPlus;
 use siphasher::sip128::SipHasher24;
 
-use super::{Sim, SimNode};
+use super::{Ledger, Process, Sim};
 use crate::causality::{Identity, Secret};
 use crate::codec::Codec;
 use crate::config::{Limits, Mode, Quorum, Timing};
@@ -100,7 +100,7 @@ impl SimBuilder {
         let n = self.keyspaces[0].quorum.n();
         let layout = Arc::new(plan_first(&self.members, n, self.partitions).expect("a layout").layout);
         let identity = Identity { cluster: ClusterId(0x51), secret: Secret::new(*b"simulated secret") };
-        let codec = self.encode.then(|| Codec::new(identity, self.limits.frame));
+        let codec = Codec::new(identity, self.limits.frame);
         let mut sim = Sim {
             network: Network::default(),
             now: Time(1_000_000),
@@ -111,12 +111,14 @@ impl SimBuilder {
             layout: Arc::clone(&layout),
             identity,
             codec,
+            encode: self.encode,
             rng: Xoshiro256PlusPlus::seed_from_u64(self.seed),
             next_ticket: 0,
             replies: BTreeMap::new(),
             events: Vec::new(),
             trace: SipHasher24::new(),
             keyspace: self.keyspaces[0].clone(),
+            ledger: Ledger::default(),
         };
         for member in layout.members() {
             let setup = Setup {
@@ -128,8 +130,7 @@ impl SimBuilder {
                 timing: self.timing.clone(),
             };
             let disks: Vec<_> = (0..self.shards).map(|_| SimDisk::new()).collect();
-            let faults = disks.iter().map(SimDisk::faults).collect();
-            let node = SimNode { setup, node: None, disks, faults, starts: 0, skew: 0, syncing: false, wake: None };
+            let node = Process::new(setup, disks);
             sim.nodes.insert(member.node, node);
             sim.restart(member.node);
         }

@@ -1,0 +1,120 @@
+//! What can be seen of a cluster.
+
+use std::sync::Arc;
+
+use siphasher::sip128::Hasher128;
+
+use super::{Process, Sim, Traffic, texts};
+use crate::ids::{Dot, NodeId};
+use crate::key::Key;
+use crate::message::Message;
+use crate::node::{Counters, Event, Input, Node};
+use crate::ring::Layout;
+use crate::sim::disk::SimDisk;
+use crate::time::Time;
+
+impl Sim {
+    /// All members.
+    #[must_use]
+    pub fn members(&self) -> Vec<NodeId> {
+        self.layout.members().iter().map(|member| member.node).collect()
+    }
+
+    /// The owners of a key, in order.
+    #[must_use]
+    pub fn owners(&self, key: &str) -> Vec<NodeId> {
+        let key = Key::new(&self.identity.secret, self.keyspace.id(), key.as_bytes());
+        self.layout.owners(self.layout.partition_of(key.position())).to_vec()
+    }
+
+    /// The members that don't own a key, in the order in which they stand in.
+    #[must_use]
+    pub fn bystanders(&self, key: &str) -> Vec<NodeId> {
+        let key = Key::new(&self.identity.secret, self.keyspace.id(), key.as_bytes());
+        let list = self.layout.preference_list(self.layout.partition_of(key.position()));
+        list.skip(usize::from(self.layout.n())).collect()
+    }
+
+    /// Whether a node runs.
+    #[must_use]
+    pub fn is_up(&self, node: NodeId) -> bool {
+        self.nodes[&node].node.is_some()
+    }
+
+    /// What a running owner's disk holds of a key, in order; nothing for others.
+    #[must_use]
+    pub fn stored(&self, node: NodeId, key: &str) -> Vec<String> {
+        let held = self.nodes[&node].node.as_ref().map(|node| node.inspect(self.keyspace.id(), key.as_bytes()));
+        match held {
+            Some(Ok(Some(values))) => texts(&values),
+            _ => Vec::new(),
+        }
+    }
+
+    /// The running nodes whose disks hold the key, as owners or as hints.
+    #[must_use]
+    pub fn holders(&self, key: &str) -> Vec<NodeId> {
+        let holds = |(id, node): (&NodeId, &Process)| {
+            let hints = node.node.as_ref().is_some_and(|node| !node.hints().is_empty());
+            (!self.stored(*id, key).is_empty() || (hints && !self.owners(key).contains(id))).then_some(*id)
+        };
+        self.nodes.iter().filter_map(holds).collect()
+    }
+
+    /// A running node.
+    #[must_use]
+    pub fn node(&self, node: NodeId) -> Option<&Node<SimDisk>> {
+        self.nodes[&node].node.as_ref()
+    }
+
+    /// What all running nodes have done, in one sum.
+    #[must_use]
+    pub fn counters(&self) -> Counters {
+        let mut sum = Counters::default();
+        for node in self.nodes.values().filter_map(|node| node.node.as_ref()) {
+            sum.add(&node.counters());
+        }
+        sum
+    }
+
+    /// What nodes have reported, and when.
+    #[must_use]
+    pub fn events(&self) -> &[(Time, NodeId, Event)] {
+        &self.events
+    }
+
+    /// What became of the messages.
+    #[must_use]
+    pub const fn traffic(&self) -> Traffic {
+        self.ledger.traffic
+    }
+
+    /// The dots that were seen to name two different writes. There must be none.
+    #[must_use]
+    pub fn ambiguous_dots(&self) -> &[Dot] {
+        &self.ledger.conflicts
+    }
+
+    /// The virtual time.
+    #[must_use]
+    pub const fn now(&self) -> Time {
+        self.now
+    }
+
+    /// A fingerprint of everything that has happened.
+    #[must_use]
+    pub fn trace(&self) -> u128 {
+        self.trace.finish128().as_u128()
+    }
+
+    /// The layout of the cluster.
+    #[must_use]
+    pub const fn layout(&self) -> &Arc<Layout> {
+        &self.layout
+    }
+
+    /// Hands a message to a node as if it came from a peer: for what no honest peer would send.
+    pub fn inject(&mut self, from: NodeId, to: NodeId, message: Message) {
+        self.step(to, Input::Message(from, message));
+    }
+}
