@@ -129,6 +129,9 @@ pub struct Written {
     pub fallbacks: u8,
     /// The only copy is a hint at the coordinator itself: nobody else could be reached, and W is 1.
     pub only_here: bool,
+    /// The object was at its sibling cap, and the reconciler has made one value of what was put and what was there.
+    /// Then the context is empty: to go on, read first.
+    pub merged: bool,
 }
 
 /// A page of keys.

@@ -9,7 +9,7 @@ use crate::error::{Answer, PutError, Refusal, Shortfall};
 use crate::ids::{Dot, NodeId, Ticket};
 use crate::key::Key;
 use crate::message::{Forward, ForwardReply, Forwarded, Message, WriteRule};
-use crate::request::Reply;
+use crate::request::{Reply, Written};
 use crate::storage::Storage;
 use crate::time::{Time, micros};
 
@@ -60,7 +60,7 @@ impl<S: Storage> Shard<S> {
         let Some(Operation::Forward(forward)) = self.operations.get_mut(number) else { return };
         let Some(owner) = owner.filter(|_| forward.tried.len() < 3) else {
             let Some(Operation::Forward(forward)) = self.operations.remove(number) else { return };
-            let reply_to = ReplyTo::Client(forward.ticket);
+            let reply_to = ReplyTo::Client { ticket: forward.ticket, merged: forward.merges > 0 };
             return self.coordinate(reply_to, forward.key, forward.update, forward.rule, forward.deadline);
         };
         let first = forward.tried.is_empty();
@@ -116,7 +116,9 @@ impl<S: Storage> Shard<S> {
 
     fn forward_done(&mut self, number: u64, coordinator: NodeId, owners: u8, fallbacks: u8) {
         let Some(Operation::Forward(forward)) = self.operations.remove(number) else { return };
-        let written = self.written(&forward.key, &forward.update, coordinator, owners, fallbacks, false);
+        let merged = forward.merges > 0;
+        let context = self.seen_by_writer(&forward.key, &forward.update, coordinator, merged);
+        let written = Written { context, owners, fallbacks, only_here: false, merged };
         self.done(forward.ticket, Reply::Put(Ok(written)));
     }
 

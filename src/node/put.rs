@@ -48,10 +48,10 @@ pub(super) struct Plan {
 impl PutOperation {
     pub(super) fn abandoned(self) -> Option<(Ticket, Reply)> {
         match self.reply_to {
-            ReplyTo::Client(ticket) if !self.machine.is_answered() => {
+            ReplyTo::Client { ticket, .. } if !self.machine.is_answered() => {
                 Some((ticket, Reply::Put(Err(PutError::Stopped))))
             }
-            ReplyTo::Client(_) | ReplyTo::Peer { .. } => None,
+            ReplyTo::Client { .. } | ReplyTo::Peer { .. } => None,
         }
     }
 }
@@ -137,7 +137,7 @@ impl<S: Storage> Shard<S> {
         };
         let update = Arc::new(update);
         if self.replica.owns(partition) {
-            let reply_to = ReplyTo::Client(plan.ticket);
+            let reply_to = ReplyTo::Client { ticket: plan.ticket, merged: false };
             self.coordinate(reply_to, plan.key, update, plan.rule, plan.deadline);
         } else {
             self.forward(plan.ticket, plan.key, update, plan.rule, plan.deadline, plan.context.route());
@@ -154,10 +154,10 @@ impl<S: Storage> Shard<S> {
         deadline: Time,
     ) {
         let partition = self.partition(&key);
-        let mut update = update;
+        let (mut reply_to, mut update) = (reply_to, update);
         let mut local = None;
         if self.replica.owns(partition) {
-            match self.admit(reply_to, &key, &mut update) {
+            match self.admit(&mut reply_to, &key, &mut update) {
                 Ok(stored) => local = Some(stored),
                 Err(error) => return self.put_refused(reply_to, error),
             }
@@ -179,7 +179,7 @@ impl<S: Storage> Shard<S> {
     }
 
     /// Applies a coordinator's own write; at the sibling cap the reconciler is asked to make one value of all.
-    fn admit(&mut self, reply_to: ReplyTo, key: &Key, update: &mut Arc<Update>) -> Result<Stored, AdmitError> {
+    fn admit(&mut self, reply_to: &mut ReplyTo, key: &Key, update: &mut Arc<Update>) -> Result<Stored, AdmitError> {
         let partition = self.partition(key);
         let keyspace = self.shared.keyspace(key.keyspace());
         let limit = self.shared.limits.siblings;
@@ -195,6 +195,9 @@ impl<S: Storage> Shard<S> {
             Joined::Stored(stored) => Ok(stored),
             Joined::AtCap(live) if matches!(reply_to, ReplyTo::Peer { .. }) => Err(AdmitError::AtCap(live)),
             Joined::AtCap(live) => {
+                if let ReplyTo::Client { merged, .. } = reply_to {
+                    *merged = true;
+                }
                 *update = Arc::new(self.merge_at_cap(key, &live, update, None, limit).map_err(AdmitError::Put)?);
                 let stored = self.replica.update(&mut self.storage, partition, key, update);
                 stored.map_err(|error| AdmitError::Put(PutError::Storage(error)))
@@ -244,8 +247,8 @@ impl<S: Storage> Shard<S> {
 
     fn put_refused(&mut self, reply_to: ReplyTo, error: AdmitError) {
         match (reply_to, error) {
-            (ReplyTo::Client(ticket), AdmitError::Put(error)) => self.done(ticket, Reply::Put(Err(error))),
-            (ReplyTo::Client(_), AdmitError::AtCap(_)) => unreachable!("a client's own put is merged or refused"),
+            (ReplyTo::Client { ticket, .. }, AdmitError::Put(error)) => self.done(ticket, Reply::Put(Err(error))),
+            (ReplyTo::Client { .. }, AdmitError::AtCap(_)) => unreachable!("a client's own put is merged or refused"),
             (ReplyTo::Peer { node, request, .. }, AdmitError::AtCap(live)) => {
                 const REMEMBERED: usize = 1_024;
                 if self.turned_away.len() == REMEMBERED {
@@ -359,10 +362,11 @@ impl<S: Storage> Shard<S> {
 
     fn answer_put(&mut self, reply_to: ReplyTo, key: &Key, update: &Update, outcome: PutOutcome) {
         match reply_to {
-            ReplyTo::Client(ticket) => {
+            ReplyTo::Client { ticket, merged } => {
                 let result = match outcome {
                     PutOutcome::Done { owners, fallbacks, only_here } => {
-                        Ok(self.written(key, update, self.shared.node, owners, fallbacks, only_here))
+                        let context = self.seen_by_writer(key, update, self.shared.node, merged);
+                        Ok(Written { context, owners, fallbacks, only_here, merged })
                     }
                     PutOutcome::Failed(shortfall) => Err(PutError::Unavailable(shortfall)),
                 };
@@ -378,19 +382,14 @@ impl<S: Storage> Shard<S> {
         }
     }
 
-    /// The client has seen its own write, and what it had read before.
-    pub(super) fn written(
-        &self,
-        key: &Key,
-        update: &Update,
-        coordinator: NodeId,
-        owners: u8,
-        fallbacks: u8,
-        only_here: bool,
-    ) -> Written {
+    /// The client has seen its own write, and what it had read before. A merge it has not seen: to go on from one
+    /// would supersede what others had put, though it was acknowledged to them.
+    pub(super) fn seen_by_writer(&self, key: &Key, update: &Update, coordinator: NodeId, merged: bool) -> Context {
+        if merged {
+            return Context::empty();
+        }
         let (live, covered) = (update.live.iter().map(|entry| entry.dot).collect(), update.covered.clone());
-        let context = Context::new(self.shared.identity, key.position(), live, covered, Some(coordinator));
-        Written { context, owners, fallbacks, only_here }
+        Context::new(self.shared.identity, key.position(), live, covered, Some(coordinator))
     }
 
     /// The shortfall of a write that nobody was asked to coordinate.

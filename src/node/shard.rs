@@ -14,8 +14,7 @@ use super::put::PutOperation;
 use super::setup::{Keyspace, Setup};
 use super::store::{Claim, claim};
 use super::{Counters, Event, Output};
-use crate::bytes::Bytes;
-use crate::causality::{Context, HybridClock, Identity};
+use crate::causality::{Context, Entry, HybridClock, Identity};
 use crate::config::{ConfigError, Limits, Timing};
 use crate::coordinate::{Order, Patience, Roster};
 use crate::error::{ContextError, GetError, ListError, OpenError, PutError, Refusal, StorageError};
@@ -108,13 +107,10 @@ pub(super) enum Operation {
 /// Who is to be told how a write ended.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub(super) enum ReplyTo {
-    Client(Ticket),
+    /// A client of this node; whether what is stored is no longer what it put, but a merge that it has not seen.
+    Client { ticket: Ticket, merged: bool },
     /// A node that forwarded it; whether no other node has seen its dot.
-    Peer {
-        node: NodeId,
-        request: RequestId,
-        first: bool,
-    },
+    Peer { node: NodeId, request: RequestId, first: bool },
 }
 
 #[derive(Debug)]
@@ -409,12 +405,12 @@ impl<S: Storage> Shard<S> {
         self.storage
     }
 
-    pub(super) fn inspect(&self, partition: PartitionId, key: &Key) -> Result<Option<Vec<Bytes>>, StorageError> {
+    pub(super) fn inspect(&self, partition: PartitionId, key: &Key) -> Result<Option<Vec<Entry>>, StorageError> {
         if !self.replica.owns(partition) {
             return Ok(None);
         }
         let (record, _) = self.replica.read(&self.storage, partition, key, &mut Vec::new())?;
-        Ok(Some(record.live.into_iter().map(|entry| entry.value).collect()))
+        Ok(Some(record.live))
     }
 
     pub(super) fn roster(&self) -> Roster<'_> {

@@ -52,3 +52,23 @@ fn a_deleted_record_leaves_the_disks_and_a_late_copy_does_not_bring_it_back() {
         assert_eq!(records, 0, "{owner} keeps no tombstone");
     }
 }
+
+#[test]
+fn who_was_merged_at_the_cap_can_t_go_on_as_if_it_had_seen_the_merge() {
+    let union = quorate::reconcile::MergeBy::new(|a, b| {
+        let items = a.split(|&byte| byte == b',').chain(b.split(|&byte| byte == b','));
+        items.collect::<std::collections::BTreeSet<_>>().into_iter().collect::<Vec<_>>().join(&b',')
+    });
+    let keyspace = quorate::Keyspace::new("sets").max_siblings(2).reconciler(union);
+    let mut sim = Sim::builder(5, 6).keyspaces(vec![keyspace]).build();
+    // Through an owner, and through a node that has to forward.
+    for (node, key) in [(sim.owners("k")[0], "k"), (sim.bystanders("l")[0], "l")] {
+        for value in ["a", "b"] {
+            sim.put(node, key, value).unwrap();
+        }
+        let written = sim.put(node, key, "c").unwrap();
+        assert!(written.merged);
+        sim.put_with(node, key, Some("d"), &written.context, PutOptions::default()).unwrap();
+        assert_eq!(sim.values(node, key), ["a,b,c,d"]);
+    }
+}
