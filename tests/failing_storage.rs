@@ -125,7 +125,7 @@ impl Three {
         let left = self.countdown.swap(NEVER, Ordering::Relaxed);
         let holds = |node: &&Node<Flaky>| {
             let held = node.inspect(Keyspace::new("default").id(), b"k").unwrap().unwrap();
-            held.iter().map(|value| std::str::from_utf8(value).unwrap()).eq(values.iter().copied())
+            held.iter().map(|version| std::str::from_utf8(&version.value).unwrap()).eq(values.iter().copied())
         };
         let count = self.nodes.iter().flatten().filter(holds).count();
         self.countdown.store(left, Ordering::Relaxed);

@@ -28,8 +28,7 @@ pub use setup::{Keyspace, Setup};
 
 use std::sync::Arc;
 
-use crate::bytes::Bytes;
-use crate::causality::Context;
+use crate::causality::{Context, Entry};
 use crate::error::{ContextError, OpenError, StorageError};
 use crate::ids::{KeyspaceId, NodeId, PartitionId, Start, Ticket};
 use crate::key::Key;
@@ -186,7 +185,7 @@ impl<S: Storage> Node<S> {
     fn route(&mut self, now: Now, from: NodeId, peer: usize, message: Message) {
         match message {
             // A fenced node serves nothing any more: to say "I am here" would keep its peers asking it for ever.
-            Message::Probe(_) if self.shards.iter().any(Shard::is_fenced) => {}
+            Message::Probe(_) if self.is_fenced() => {}
             Message::Probe(probe) => self.control_out.push(Output::Send(from, Message::ProbeReply(probe))),
             Message::ProbeReply(_) => {}
             Message::Hints(hints) if self.shards.len() > 1 => self.scatter(now, from, peer, hints),
@@ -301,6 +300,12 @@ impl<S: Storage> Node<S> {
         self.shards.iter().map(Shard::in_flight).sum()
     }
 
+    /// Whether a sync has failed: the node serves nothing any more, until it is opened anew.
+    #[must_use]
+    pub fn is_fenced(&self) -> bool {
+        self.shards.iter().any(Shard::is_fenced)
+    }
+
     /// Whether a commit has something to do.
     #[must_use]
     pub fn is_dirty(&self) -> bool {
@@ -370,11 +375,11 @@ impl<S: Storage> Node<S> {
         self.shards.into_iter().map(Shard::into_storage).collect()
     }
 
-    /// What this node's storage holds of a key, if it owns it: for tests and inspection.
+    /// The versions that this node's storage holds of a key, if it owns it: for tests and inspection.
     ///
     /// # Errors
     /// [`StorageError`] if the storage failed.
-    pub fn inspect(&self, keyspace: KeyspaceId, key: &[u8]) -> Result<Option<Vec<Bytes>>, StorageError> {
+    pub fn inspect(&self, keyspace: KeyspaceId, key: &[u8]) -> Result<Option<Vec<Entry>>, StorageError> {
         let key = Key::new(&self.shared.identity.secret, keyspace, key);
         let partition = self.shared.layout.partition_of(key.position());
         self.shards[self.shard_of(partition)].inspect(partition, &key)

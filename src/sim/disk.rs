@@ -1,11 +1,13 @@
 //! A disk that forgets what was not synced, and fails when it is told to.
 
+use std::collections::BTreeMap;
 use std::ops::ControlFlow;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU8, Ordering};
 
 use crate::bytes::Bytes;
 use crate::error::StorageError;
+use crate::ids::NodeId;
 use crate::storage::{Batch, MemoryStorage, Space, Storage, Visit};
 
 /// A storage in memory with the manners of a disk: a crash takes back writes since the last sync.
@@ -134,6 +136,18 @@ impl SimDisk {
         let (victim, _) = &values[(at + 1) % values.len()];
         self.overwrite(space, victim, &values[at].1);
         true
+    }
+
+    /// Bytes of hints by target. The target is what a hint's name begins with.
+    pub(super) fn hint_bytes(&self) -> BTreeMap<NodeId, u64> {
+        let mut bytes = BTreeMap::new();
+        if !self.live.is_empty(Space::Hints) {
+            for (name, value) in self.values(Space::Hints) {
+                let target = name.first_chunk().map_or(0, |target| u64::from_be_bytes(*target));
+                *bytes.entry(NodeId(target)).or_default() += value.len() as u64;
+            }
+        }
+        bytes
     }
 
     fn values(&self, space: Space) -> Vec<(Vec<u8>, Vec<u8>)> {

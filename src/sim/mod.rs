@@ -17,6 +17,7 @@
 //! ```
 //! The same seed and the same calls give the same run, byte for byte: [`Sim::trace`] is its fingerprint.
 
+pub mod campaign;
 mod disk;
 mod network;
 mod world;

@@ -43,6 +43,7 @@ pub struct Sim {
     now: Time,
     queue: BinaryHeap<Reverse<Happening>>,
     sequence: u64,
+    steps: u64,
     in_transit: usize,
     /// By name; a node's twin under a name of its own.
     nodes: BTreeMap<NodeId, Process>,
@@ -71,6 +72,8 @@ struct Process {
     starts: u64,
     clock: Clock,
     paused: Option<Time>,
+    /// What has arrived during a pause.
+    held: Vec<What>,
     syncing: bool,
     wake: Option<Time>,
 }
@@ -88,6 +91,7 @@ enum What {
     Ask { node: NodeId, start: u64, ticket: Ticket, request: Box<Request> },
     Commit { node: NodeId, start: u64 },
     Wake { node: NodeId, start: u64 },
+    Resume { node: NodeId },
 }
 
 impl Process {
@@ -101,6 +105,7 @@ impl Process {
             starts: 0,
             clock: Clock::Off(0),
             paused: None,
+            held: Vec::new(),
             syncing: false,
             wake: None,
         }
@@ -113,7 +118,8 @@ impl What {
             Self::Arrive { to: node, .. }
             | Self::Ask { node, .. }
             | Self::Commit { node, .. }
-            | Self::Wake { node, .. } => *node,
+            | Self::Wake { node, .. }
+            | Self::Resume { node } => *node,
         }
     }
 }
@@ -143,9 +149,12 @@ impl Sim {
         let Some(Reverse(Happening { at, what, .. })) = self.queue.pop() else { return false };
         self.now = self.now.max(at);
         self.trace.write_u64(self.now.0);
-        let until = self.nodes.get(&what.node()).and_then(|process| process.paused);
-        if let Some(until) = until.filter(|&until| until > self.now) {
-            self.schedule(until, what);
+        self.steps += 1;
+        if let Some(process) = self.nodes.get_mut(&what.node())
+            && process.paused.is_some()
+            && !matches!(what, What::Resume { .. })
+        {
+            process.held.push(what);
             return true;
         }
         match what {
@@ -163,6 +172,11 @@ impl Sim {
                 if process.starts == start {
                     process.wake = None;
                     self.step(node, Input::Wake);
+                }
+            }
+            What::Resume { node } => {
+                if self.nodes[&node].paused.is_some_and(|until| until <= self.now) {
+                    self.resume(node);
                 }
             }
             What::Commit { node, start } => {
@@ -245,7 +259,7 @@ impl Sim {
 
     fn send(&mut self, from: NodeId, to: NodeId, message: Message) {
         let from = without_twin(from);
-        self.ledger.sent(&message);
+        self.ledger.sent(&message, &self.layout);
         let message = if self.encode { self.through_bytes(from, message) } else { message };
         let deliveries = self.network.fate(&mut self.rng, self.now, from, to);
         self.ledger.traffic.lost += u64::from(deliveries[0].is_none());

@@ -106,6 +106,7 @@ impl SimBuilder {
             now: Time(1_000_000),
             queue: BinaryHeap::new(),
             sequence: 0,
+            steps: 0,
             in_transit: 0,
             nodes: BTreeMap::new(),
             layout: Arc::clone(&layout),

@@ -102,7 +102,7 @@ impl Sim {
         let ticket = Ticket(self.next_ticket);
         self.next_ticket += 1;
         let process = &self.nodes[&node];
-        if process.paused.is_some_and(|until| until > self.now) {
+        if process.paused.is_some() {
             let (start, request) = (process.starts, Box::new(request));
             self.schedule(self.now, What::Ask { node, start, ticket, request });
         } else {

@@ -6,8 +6,10 @@ use std::hash::BuildHasher;
 use foldhash::fast::FixedState;
 
 use crate::causality::{Entry, Update};
-use crate::ids::Dot;
-use crate::message::{Forward, Hints, Message, ReadReply, Repair, Shown, Write};
+use crate::ids::{Dot, PartitionId};
+use crate::key::Key;
+use crate::message::{Forward, Hints, Message, Repair, Write};
+use crate::ring::Layout;
 
 /// What became of the messages of a run.
 #[derive(Clone, Copy, PartialEq, Eq, Debug, Default)]
@@ -31,12 +33,12 @@ pub struct Traffic {
     pub unheard: u64,
 }
 
-/// Which write event each dot names. A dot that names two is the end: of two acknowledged writes one would be taken
-/// for the other.
+/// Which write event each dot of a partition names. A dot that names two is the end: of two acknowledged writes one
+/// would be taken for the other.
 #[derive(Debug, Default)]
 pub(super) struct Ledger {
     /// Never iterated.
-    events: HashMap<Dot, u64, FixedState>,
+    events: HashMap<(PartitionId, Dot), u64, FixedState>,
     pub(super) conflicts: Vec<Dot>,
     pub(super) traffic: Traffic,
 }
@@ -45,44 +47,43 @@ pub(super) struct Ledger {
 const DELETED: u64 = 0;
 
 impl Ledger {
-    pub(super) fn sent(&mut self, message: &Message) {
+    pub(super) fn sent(&mut self, message: &Message, layout: &Layout) {
         self.traffic.sent += 1;
+        let partition = |key: &Key| layout.partition_of(key.position());
         match message {
-            Message::Write(Write { update, .. }) | Message::Forward(Forward { update, .. }) => {
-                self.entries(&update.live);
-                self.delete(update);
+            Message::Write(Write { key, update, .. }) | Message::Forward(Forward { key, update, .. }) => {
+                self.entries(partition(key), &update.live);
+                self.delete(partition(key), update);
             }
-            Message::Repair(Repair { live, .. }) => {
+            Message::Repair(Repair { key, live, .. }) => {
                 self.traffic.repairing += 1;
-                self.entries(live);
+                self.entries(partition(key), live);
             }
             Message::Hints(Hints { items, .. }) => {
                 self.traffic.repairing += 1;
-                items.iter().for_each(|item| self.entries(&item.update.live));
+                items.iter().for_each(|item| self.entries(partition(&item.key), &item.update.live));
             }
-            Message::ReadReply(ReadReply { result: Ok(Shown::Owner { live, .. }), .. }) => self.entries(live),
-            Message::ReadReply(ReadReply { result: Ok(Shown::Hint(update)), .. }) => self.entries(&update.live),
             _ => {}
         }
     }
 
-    fn entries(&mut self, live: &[Entry]) {
+    fn entries(&mut self, partition: PartitionId, live: &[Entry]) {
         for entry in live {
             let value = FixedState::default().hash_one((&entry.value[..], entry.write_id, entry.stamp)) | 1;
-            self.name(entry.dot, value);
+            self.name(partition, entry.dot, value);
         }
     }
 
     /// A write that brings no version is a delete, and its dot never names a value.
-    fn delete(&mut self, update: &Update) {
+    fn delete(&mut self, partition: PartitionId, update: &Update) {
         let mut events = update.events.iter();
         if let (true, Some(dot), None) = (update.live.is_empty(), events.next(), events.next()) {
-            self.name(dot, DELETED);
+            self.name(partition, dot, DELETED);
         }
     }
 
-    fn name(&mut self, dot: Dot, event: u64) {
-        if *self.events.entry(dot).or_insert(event) != event {
+    fn name(&mut self, partition: PartitionId, dot: Dot, event: u64) {
+        if *self.events.entry((partition, dot)).or_insert(event) != event {
             self.conflicts.push(dot);
         }
     }

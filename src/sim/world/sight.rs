@@ -5,13 +5,14 @@ use std::sync::Arc;
 use siphasher::sip128::Hasher128;
 
 use super::{Process, Sim, Traffic, texts};
+use crate::causality::Entry;
 use crate::ids::{Dot, NodeId};
 use crate::key::Key;
 use crate::message::Message;
 use crate::node::{Counters, Event, Input, Node};
 use crate::ring::Layout;
 use crate::sim::disk::SimDisk;
-use crate::time::Time;
+use crate::time::{Time, WallTime};
 
 impl Sim {
     /// All members.
@@ -41,12 +42,19 @@ impl Sim {
         self.nodes[&node].node.is_some()
     }
 
-    /// What a running owner's disk holds of a key, in order; nothing for others.
+    /// The values that a running owner's disk holds of a key, in order; nothing for others.
     #[must_use]
     pub fn stored(&self, node: NodeId, key: &str) -> Vec<String> {
+        let values: Vec<_> = self.versions(node, key).into_iter().map(|entry| entry.value).collect();
+        texts(&values)
+    }
+
+    /// The versions that a running owner's disk holds of a key, with their names; nothing for others.
+    #[must_use]
+    pub fn versions(&self, node: NodeId, key: &str) -> Vec<Entry> {
         let held = self.nodes[&node].node.as_ref().map(|node| node.inspect(self.keyspace.id(), key.as_bytes()));
         match held {
-            Some(Ok(Some(values))) => texts(&values),
+            Some(Ok(Some(versions))) => versions,
             _ => Vec::new(),
         }
     }
@@ -59,6 +67,42 @@ impl Sim {
             (!self.stored(*id, key).is_empty() || (hints && !self.owners(key).contains(id))).then_some(*id)
         };
         self.nodes.iter().filter_map(holds).collect()
+    }
+
+    /// Whether a failed sync has ended what a running node does.
+    #[must_use]
+    pub fn is_fenced(&self, node: NodeId) -> bool {
+        self.nodes[&node].node.as_ref().is_some_and(Node::is_fenced)
+    }
+
+    /// How many batches the disks of a running node have not synced yet; of the shard that has most of them.
+    #[must_use]
+    pub fn unsynced(&self, node: NodeId) -> usize {
+        let running = self.nodes[&node].node.as_ref();
+        running.and_then(|node| node.storages().map(SimDisk::unsynced).max()).unwrap_or(0)
+    }
+
+    /// Whether [`Sim::restore`] has something to restore.
+    #[must_use]
+    pub fn has_backup(&self, node: NodeId) -> bool {
+        !self.nodes[&node].backup.is_empty()
+    }
+
+    /// How many bytes of hints each shard of each running node holds, by target. Counted on the disks, whatever the
+    /// nodes believe.
+    #[must_use]
+    pub fn hint_bytes(&self) -> Vec<(NodeId, NodeId, u64)> {
+        let running = self.nodes.iter().filter_map(|(&id, process)| Some((id, process.node.as_ref()?)));
+        let disks = running.flat_map(|(id, node)| node.storages().map(move |disk| (id, disk)));
+        disks
+            .flat_map(|(id, disk)| disk.hint_bytes().into_iter().map(move |(target, bytes)| (id, target, bytes)))
+            .collect()
+    }
+
+    /// What the node's wall clock shows.
+    #[must_use]
+    pub fn wall(&self, node: NodeId) -> WallTime {
+        self.now_at(node).wall
     }
 
     /// A running node.
@@ -93,6 +137,12 @@ impl Sim {
     #[must_use]
     pub fn ambiguous_dots(&self) -> &[Dot] {
         &self.ledger.conflicts
+    }
+
+    /// How many things have happened: arrivals, syncs, wake-ups.
+    #[must_use]
+    pub const fn steps(&self) -> u64 {
+        self.steps
     }
 
     /// The virtual time.

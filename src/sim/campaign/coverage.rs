@@ -1,0 +1,142 @@
+//! What a campaign has met: faults that took effect, and branches that are rarely taken. What was never met was never
+//! tested.
+
+use std::collections::BTreeMap;
+
+use super::action::Action;
+use crate::error::{Answer, GetError, PutError, Refusal};
+use crate::node::{Counters, Event};
+use crate::request::{Reply, Versions, Written};
+use crate::sim::Traffic;
+
+/// How often each fault and each rare branch was met.
+#[derive(Clone, PartialEq, Eq, Debug)]
+pub struct Coverage {
+    met: BTreeMap<&'static str, u64>,
+}
+
+/// The branches that a campaign must take now and then.
+const RARE: &[&str] = &[
+    "unsynced batches lost",
+    "unsynced batches kept",
+    "node comes back with what it had lost",
+    "corrupted frame refused",
+    "message lost",
+    "message repeated",
+    "message clogged",
+    "message unheard",
+    "hint kept",
+    "hint delivered",
+    "hint refused for want of room",
+    "all hints for a node delivered",
+    "replica repaired after a read",
+    "read hedged",
+    "write forwarded",
+    "peer suspected",
+    "peer recovered",
+    "storage call failed",
+    "node fenced",
+    "siblings read",
+    "get failed",
+    "get answered by fewer owners than R",
+    "put failed",
+    "put counted fallbacks",
+    "put kept by its coordinator alone",
+    "put refused at the sibling cap",
+    "put refused because the object had changed",
+    "put refused for a clock ahead",
+    "put repeated under its name",
+    "core served while the rest was dead",
+];
+
+impl Default for Coverage {
+    fn default() -> Self {
+        let faults = Action::WORDS.iter().filter(|word| !["rot", "misdirect"].contains(word));
+        Self { met: faults.chain(RARE).map(|&word| (word, 0)).collect() }
+    }
+}
+
+impl Coverage {
+    /// How often each was met, by name.
+    pub fn iter(&self) -> impl Iterator<Item = (&'static str, u64)> {
+        self.met.iter().map(|(&name, &count)| (name, count))
+    }
+
+    /// What was never met.
+    pub fn missing(&self) -> impl Iterator<Item = &'static str> {
+        self.iter().filter(|(_, count)| *count == 0).map(|(name, _)| name)
+    }
+
+    /// Adds what another run has met.
+    pub fn add(&mut self, other: &Self) {
+        for (name, count) in &other.met {
+            *self.met.entry(name).or_default() += count;
+        }
+    }
+
+    pub(super) fn count(&mut self, name: &'static str, times: u64) {
+        let met = self.met.get_mut(name);
+        *met.expect("a name of the list") += times;
+    }
+
+    pub(super) fn counters(&mut self, counters: &Counters) {
+        self.count("hint kept", counters.hints_kept);
+        self.count("hint delivered", counters.hints_delivered);
+        self.count("hint refused for want of room", counters.hints_refused);
+        self.count("replica repaired after a read", counters.repairs);
+        self.count("read hedged", counters.hedges);
+        self.count("write forwarded", counters.forwards);
+    }
+
+    pub(super) fn traffic(&mut self, traffic: Traffic) {
+        self.count("corrupted frame refused", traffic.refused);
+        self.count("message lost", traffic.lost);
+        self.count("message repeated", traffic.repeated);
+        self.count("message clogged", traffic.clogged);
+        self.count("message unheard", traffic.unheard);
+    }
+
+    pub(super) fn event(&mut self, event: &Event) {
+        match event {
+            Event::Suspected(_) => self.count("peer suspected", 1),
+            Event::Recovered(_) => self.count("peer recovered", 1),
+            Event::StorageFailed(_) => self.count("storage call failed", 1),
+            Event::Fenced(_) => self.count("node fenced", 1),
+            Event::HintsDelivered(_) => self.count("all hints for a node delivered", 1),
+            Event::LayoutDiffers(_) | Event::ReconcilerFailed(_) => {}
+        }
+    }
+
+    pub(super) fn reply(&mut self, reply: &Reply, r: u64) {
+        match reply {
+            Reply::Get(Ok(found)) => self.found(found, r),
+            Reply::Get(Err(GetError::Unavailable(_))) => self.count("get failed", 1),
+            Reply::Put(Ok(written)) => self.written(written),
+            Reply::Put(Err(error)) => self.not_written(error),
+            Reply::Get(Err(_)) | Reply::List(_) => {}
+        }
+    }
+
+    fn found(&mut self, found: &Versions, r: u64) {
+        self.count("siblings read", u64::from(found.siblings > 1));
+        self.count("get answered by fewer owners than R", u64::from(u64::from(found.owners) < r));
+    }
+
+    fn written(&mut self, written: &Written) {
+        self.count("put counted fallbacks", u64::from(written.fallbacks > 0));
+        self.count("put kept by its coordinator alone", u64::from(written.only_here));
+    }
+
+    fn not_written(&mut self, error: &PutError) {
+        match error {
+            PutError::Unavailable(shortfall) => {
+                let ahead = |(_, answer): &(_, Answer)| *answer == Answer::Refused(Refusal::ClockAhead);
+                let ahead = shortfall.answers.iter().any(ahead);
+                self.count(if ahead { "put refused for a clock ahead" } else { "put failed" }, 1);
+            }
+            PutError::TooManySiblings { .. } => self.count("put refused at the sibling cap", 1),
+            PutError::Changed => self.count("put refused because the object had changed", 1),
+            _ => {}
+        }
+    }
+}

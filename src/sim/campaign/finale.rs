@@ -1,0 +1,201 @@
+//! How every story ends: a core must serve while the rest stays dead; then all heals, and all must agree.
+
+use std::collections::BTreeSet;
+use std::time::Duration;
+
+use super::history::Number;
+use super::player::{Player, members, name};
+use super::property::{Property, Violation, broken};
+use super::story::Reconciling;
+use crate::error::Error;
+use crate::ids::NodeId;
+use crate::request::{GetOptions, PutOptions, Versions};
+use crate::time::Time;
+
+/// After this nobody is suspected any more who can be reached, and nothing is on its way.
+const QUIET: Duration = Duration::from_secs(10);
+
+impl Player {
+    /// Faults stop for the nodes of the core, and the others die for good: what the core can serve, it must.
+    pub(super) fn core_serves(&mut self) -> Result<(), Violation> {
+        let members = self.sim.members();
+        let is_core = |node: &NodeId| self.settings.core == 0 || self.settings.core >> (node.0 - 1) & 1 == 1;
+        let (core, dead): (Vec<_>, Vec<_>) = members.into_iter().partition(is_core);
+        for &node in &dead {
+            self.sim.end_clone(node);
+            self.crash(node, 0)?;
+        }
+        self.recover(&core)?;
+        for key in 0..self.settings.keys as usize {
+            if self.can_serve(key, &core) {
+                self.coverage.count("core served while the rest was dead", u64::from(!dead.is_empty()));
+                self.serve(key, &core)?;
+            }
+        }
+        Ok(())
+    }
+
+    fn can_serve(&self, key: usize, core: &[NodeId]) -> bool {
+        let needed = self.settings.r.max(self.settings.w) as usize;
+        let owners = self.sim.owners(&name(key)).iter().filter(|owner| core.contains(owner)).count();
+        // A fallback without room for hints is none.
+        let fallbacks = self.settings.strict == 0 && self.settings.hint_bytes >= 1 << 20;
+        let standing = if fallbacks { owners.min(1) * core.len().saturating_sub(1) } else { owners };
+        standing >= needed
+    }
+
+    fn recover(&mut self, nodes: &[NodeId]) -> Result<(), Violation> {
+        self.sim.heal();
+        self.sim.network.jitter = Duration::from_micros(800);
+        for &node in nodes {
+            self.sim.skew(node, 0);
+            self.sim.mend(node);
+            self.sim.resume(node);
+            self.sim.end_clone(node);
+            // A fenced node does nothing until it is started again.
+            if self.sim.is_fenced(node) {
+                self.crash(node, 0)?;
+            }
+            self.start(node)?;
+        }
+        self.sim.run_for(QUIET);
+        self.collect()
+    }
+
+    /// Through every node of the core: read all that there is, then read and write.
+    fn serve(&mut self, key: usize, core: &[NodeId]) -> Result<(), Violation> {
+        let dead = |error: Error| Violation {
+            property: Property::Liveness,
+            message: format!("key {key}: the core {core:?} has what it takes, and yet: {error}"),
+        };
+        for &node in core {
+            self.read_at(node, key, true).map_err(dead)?;
+        }
+        // At the sibling cap a blind write would rightly be refused, and a far clock may have written the latest.
+        if self.settings.reconciling() == Reconciling::Keep {
+            for &node in core {
+                let found = self.sim.get(node, &name(key)).map_err(|error| dead(error.into()))?;
+                self.replace(node, key, &found).map_err(dead)?;
+            }
+            let last = self.history.writes.len() - 1;
+            let all_owners = self.sim.owners(&name(key)).iter().all(|owner| core.contains(owner));
+            if self.settings.is_register() || all_owners {
+                self.agree(key, core, last)?;
+            }
+        }
+        Ok(())
+    }
+
+    /// Puts a new write in the place of what was found.
+    fn replace(&mut self, node: NodeId, key: usize, found: &Versions) -> Result<(), Error> {
+        let began = self.sim.now();
+        let seen = self.was_read(None, key, began, found);
+        let number = self.open_write(key, seen);
+        let value = number.to_string();
+        self.sim.put_with(node, &name(key), Some(&value), &found.context, PutOptions::default())?;
+        self.close_write(number);
+        Ok(())
+    }
+
+    /// What was written last through the core has seen everything: it alone is there.
+    fn agree(&mut self, key: usize, core: &[NodeId], last: Number) -> Result<(), Violation> {
+        self.sim.run_for(Duration::from_secs(1));
+        for &node in core {
+            let found = self.sim.get(node, &name(key));
+            let shown = found.map(|found| found.values.iter().flat_map(members).collect::<BTreeSet<_>>());
+            if self.settings.is_register() && shown != Ok(BTreeSet::from([last])) {
+                return broken(Property::Liveness, format!("{node} shows {shown:?} of key {key} after w{last}"));
+            }
+        }
+        Ok(())
+    }
+
+    fn read_at(&mut self, node: NodeId, key: usize, all: bool) -> Result<BTreeSet<Number>, Error> {
+        let began: Time = self.sim.now();
+        let found = self.sim.get_with(node, &name(key), GetOptions { all, ..GetOptions::default() })?;
+        Ok(self.was_read(None, key, began, &found))
+    }
+
+    /// Everything heals. All owners must come to hold the same, and repair must come to rest.
+    pub(super) fn all_agree(&mut self) -> Result<(), Violation> {
+        for node in self.sim.members() {
+            self.stop(node)?;
+        }
+        let members = self.sim.members();
+        self.recover(&members)?;
+        self.settle()?;
+        for key in 0..self.settings.keys as usize {
+            self.converge(key, &members)?;
+        }
+        let debt = self.sim.debt();
+        if !debt.is_empty() {
+            return broken(Property::HintsHome, format!("{debt:?}"));
+        }
+        self.is_idle(&members)?;
+        let ambiguous = self.sim.ambiguous_dots();
+        if let Some(dot) = ambiguous.first() {
+            return broken(
+                Property::UniqueDots,
+                format!("{dot:?} names two writes, as do {} more", ambiguous.len() - 1),
+            );
+        }
+        let mistaken = self.sim.traffic().mistaken;
+        if mistaken > 0 {
+            return broken(Property::NoGarbage, format!("{mistaken} corrupted frames were taken for messages"));
+        }
+        Ok(())
+    }
+
+    fn settle(&mut self) -> Result<(), Violation> {
+        match self.sim.try_settle() {
+            Ok(()) => Ok(()),
+            Err(debt) => broken(Property::Liveness, format!("not calm after ten minutes; hints: {debt:?}")),
+        }
+    }
+
+    fn converge(&mut self, key: usize, nodes: &[NodeId]) -> Result<(), Violation> {
+        let unavailable =
+            |error: Error| Violation { property: Property::Liveness, message: format!("key {key}, healed: {error}") };
+        for &node in nodes {
+            self.read_at(node, key, true).map_err(unavailable)?;
+            self.settle()?;
+        }
+        let mut last: Option<BTreeSet<Number>> = None;
+        for &node in nodes {
+            let values = self.read_at(node, key, false).map_err(unavailable)?;
+            if last.as_ref().is_some_and(|last| *last != values) {
+                let message = format!("{node} shows {values:?}, another showed {last:?} of key {key}");
+                return broken(Property::Convergence, message);
+            }
+            last = Some(values);
+        }
+        let name = name(key);
+        let owners = self.sim.owners(&name);
+        let first = self.sim.versions(owners[0], &name);
+        for &owner in &owners[1..] {
+            let other = self.sim.versions(owner, &name);
+            if other != first {
+                let message = format!("of key {key} {} holds {first:?}, {owner} holds {other:?}", owners[0]);
+                return broken(Property::Convergence, message);
+            }
+        }
+        self.history.last.push(last.unwrap_or_default());
+        Ok(())
+    }
+
+    /// Where all agree, reads move nothing.
+    fn is_idle(&mut self, nodes: &[NodeId]) -> Result<(), Violation> {
+        let before = self.sim.traffic().repairing;
+        for key in 0..self.settings.keys as usize {
+            for &node in nodes {
+                let _ = self.sim.get_with(node, &name(key), GetOptions { all: true, ..GetOptions::default() });
+            }
+        }
+        self.sim.run_for(QUIET);
+        let moved = self.sim.traffic().repairing - before;
+        if moved > 0 {
+            return broken(Property::Convergence, format!("{moved} repairs where all had agreed"));
+        }
+        Ok(())
+    }
+}
