@@ -160,11 +160,17 @@ impl Replica {
         self.name.clear();
         object_name(&mut self.name, partition, state.incarnation, key);
         let record = &mut self.record;
-        load(storage, &self.name, record)?;
+        let dropped = match storage.get(Space::Objects, &self.name)? {
+            None => {
+                record.clear();
+                0
+            }
+            Some(bytes) => record.decode_survivors(&bytes, live, cover)?,
+        };
         // Who leaves fewer siblings than there were is not turned away for those that remain.
-        let cap = cap.max(record.live.len());
+        let cap = cap.max(record.live.len() + dropped);
         let clock = Arc::make_mut(&mut state.clock);
-        let change = record.apply(clock, live, cover, events);
+        let change = record.take_in(clock, live, cover, events, dropped > 0);
         self.batch.clear();
         if change.live && record.live.len() > cap {
             *clock = clock.minus(&change.added);

@@ -3,7 +3,7 @@
 //! Varints are little-endian base 128 and canonical: a longer spelling of a number is refused, so that equal values
 //! have equal bytes and may be hashed.
 
-use crate::bytes::Bytes;
+use std::ops::Range;
 
 /// Why bytes could not be read. Nothing was changed by reading them.
 #[derive(Clone, Copy, PartialEq, Eq, Debug, thiserror::Error)]
@@ -118,13 +118,12 @@ impl<'a> Reader<'a> {
         Ok(count)
     }
 
-    /// Bytes with their length in front, as a view into `whole`, which must begin with what this reader reads.
-    pub(crate) fn view(&mut self, whole: &Bytes) -> Result<Bytes, FormatError> {
-        debug_assert!(std::ptr::eq(whole.as_ptr(), self.bytes.as_ptr()) && whole.len() >= self.bytes.len());
+    /// Where bytes with their length in front stand in what this reader reads.
+    pub(crate) fn range(&mut self) -> Result<Range<usize>, FormatError> {
         let length = self.count(1)?;
         let start = self.at;
-        self.take(length)?;
-        Ok(whole.slice(start..start + length))
+        self.at += length;
+        Ok(start..self.at)
     }
 
     pub(crate) const fn end(&self) -> Result<(), FormatError> {

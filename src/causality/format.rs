@@ -7,7 +7,7 @@
 //! ```
 //! Numbers are canonical varints unless a width is given. Flag 1: there is a write id. Flag 2 is kept for an expiry.
 
-use super::join::is_sorted;
+use super::join::{Cover, survives};
 use super::record::{Entry, Record, Update};
 use super::stamp::Stamp;
 use crate::bytes::Bytes;
@@ -50,11 +50,29 @@ impl Record {
 
     /// Becomes what the stored bytes say, in the memory that it has.
     pub(crate) fn decode_from(&mut self, bytes: &Bytes) -> Result<(), FormatError> {
+        self.decode_some(bytes, |_| true).map(|_| ())
+    }
+
+    /// Becomes what is left of the stored bytes beside a message with these entries and this cover. Returns how many
+    /// entries the message supersedes.
+    ///
+    /// Nearly every write supersedes all that is stored: its owner checks the bytes, and builds nothing from them.
+    pub(crate) fn decode_survivors(
+        &mut self,
+        bytes: &Bytes,
+        live: &[Entry],
+        cover: Cover<'_>,
+    ) -> Result<usize, FormatError> {
+        self.decode_some(bytes, |dot| survives(dot, live, cover))
+    }
+
+    fn decode_some(&mut self, bytes: &Bytes, keep: impl Fn(Dot) -> bool) -> Result<usize, FormatError> {
         self.clear();
         let mut reader = open(bytes, RECORD)?;
-        entries(&mut reader, bytes, &mut self.live)?;
+        let dropped = entries(&mut reader, bytes, &mut self.live, keep)?;
         self.residual = DotSet::decode(&mut reader)?;
-        reader.end()
+        reader.end()?;
+        Ok(dropped)
     }
 }
 
@@ -71,7 +89,7 @@ impl Update {
     pub(crate) fn decode(bytes: &Bytes) -> Result<Self, FormatError> {
         let mut reader = open(bytes, UPDATE)?;
         let mut live = Vec::new();
-        entries(&mut reader, bytes, &mut live)?;
+        entries(&mut reader, bytes, &mut live, |_| true)?;
         let update = Self { live, covered: DotSet::decode(&mut reader)?, events: DotSet::decode(&mut reader)? };
         reader.end()?;
         Ok(update)
@@ -101,10 +119,16 @@ fn put_entries(out: &mut Vec<u8>, entries: &[Entry]) {
     }
 }
 
-/// Reads entries into an empty list; their values are views into `whole`, which `reader` reads from its beginning.
-fn entries(reader: &mut Reader<'_>, whole: &Bytes, list: &mut Vec<Entry>) -> Result<(), FormatError> {
+/// Reads the entries to `keep` into an empty list; their values are views into `whole`, which `reader` reads from its
+/// beginning. Returns how many others there are.
+fn entries(
+    reader: &mut Reader<'_>,
+    whole: &Bytes,
+    list: &mut Vec<Entry>,
+    keep: impl Fn(Dot) -> bool,
+) -> Result<usize, FormatError> {
     let count = reader.count(ENTRY_LEAST)?;
-    list.reserve_exact(count);
+    let mut last = None;
     for _ in 0..count {
         let flags = reader.byte()?;
         if flags & !FLAG_WRITE_ID != 0 {
@@ -116,13 +140,22 @@ fn entries(reader: &mut Reader<'_>, whole: &Bytes, list: &mut Vec<Entry>) -> Res
         if !(1..=Dot::COUNTER_MAX).contains(&counter) {
             return Err(FormatError::Content("a counter out of range"));
         }
+        let dot = Dot { actor: Actor { node, start }, counter };
+        if last.replace(dot).is_some_and(|last| last >= dot) {
+            return Err(FormatError::Content("entries out of order"));
+        }
         let write_id = match flags {
             0 => None,
             _ => Some(WriteId(u128::from_le_bytes(reader.array()?))),
         };
         let stamp = Stamp(u64::from_le_bytes(reader.array()?));
-        let value = reader.view(whole)?;
-        list.push(Entry { dot: Dot { actor: Actor { node, start }, counter }, write_id, stamp, value });
+        let value = reader.range()?;
+        if keep(dot) {
+            if list.is_empty() {
+                list.reserve_exact(count);
+            }
+            list.push(Entry { dot, write_id, stamp, value: whole.slice(value) });
+        }
     }
-    if is_sorted(list) { Ok(()) } else { Err(FormatError::Content("entries out of order")) }
+    Ok(count - list.len())
 }

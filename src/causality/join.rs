@@ -29,18 +29,28 @@ impl Cover<'_> {
 pub(crate) fn join(live: &mut Vec<Entry>, cover: Cover<'_>, other: &[Entry], other_cover: Cover<'_>) -> bool {
     debug_assert!(is_sorted(live) && is_sorted(other));
     let before = live.len();
-    live.retain(|entry| contains(other, entry.dot) || !other_cover.contains(entry.dot));
-    let mut changed = live.len() != before;
+    live.retain(|entry| survives(entry.dot, other, other_cover));
+    let dropped = live.len() != before;
+    bring(live, cover, other) || dropped
+}
+
+/// `(E ∩ E') ∪ (E \ C')`, for one dot of E.
+pub(crate) fn survives(dot: Dot, other: &[Entry], other_cover: Cover<'_>) -> bool {
+    contains(other, dot) || !other_cover.contains(dot)
+}
+
+/// Adds `E' \ C` to what survived of E. Tells whether that is anything.
+pub(crate) fn bring(live: &mut Vec<Entry>, cover: Cover<'_>, other: &[Entry]) -> bool {
+    let before = live.len();
     for entry in other {
-        // An entry that was here a moment ago is in the other's list, so `retain` kept it.
+        // An entry that was here a moment ago is in the other's list, so it survived.
         if let Err(at) = live.binary_search_by(|own| own.dot.cmp(&entry.dot))
             && !cover.contains(entry.dot)
         {
             live.insert(at, entry.clone());
-            changed = true;
         }
     }
-    changed
+    live.len() != before
 }
 
 pub(crate) fn contains(entries: &[Entry], dot: Dot) -> bool {

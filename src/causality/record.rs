@@ -2,7 +2,7 @@
 
 use serde::{Deserialize, Serialize};
 
-use super::join::{Cover, join};
+use super::join::{Cover, bring, join};
 use super::stamp::Stamp;
 use crate::bytes::Bytes;
 use crate::dots::DotSet;
@@ -87,12 +87,20 @@ impl Record {
         self.residual = DotSet::new();
     }
 
-    /// Joins a message into an owner's state: the record of the key and the clock of its partition.
+    /// Joins a message into an owner's state whose entries that the message supersedes are gone already; `dropped`
+    /// tells whether there were any.
     ///
     /// The clock takes in the message's live dots and `events`, and nothing else: not the context, not the fill.
     /// A clock that claims a dot whose effect is not in the state deletes that write everywhere.
-    pub(crate) fn apply(&mut self, clock: &mut DotSet, live: &[Entry], cover: Cover<'_>, events: &DotSet) -> Change {
-        let live_changed = join(&mut self.live, Cover { own: &self.residual, shared: clock }, live, cover);
+    pub(crate) fn take_in(
+        &mut self,
+        clock: &mut DotSet,
+        live: &[Entry],
+        cover: Cover<'_>,
+        events: &DotSet,
+        dropped: bool,
+    ) -> Change {
+        let brought = bring(&mut self.live, Cover { own: &self.residual, shared: clock }, live);
         let mut added = clock.absorb(events);
         for entry in live {
             if clock.insert(entry.dot) {
@@ -101,7 +109,7 @@ impl Record {
         }
         // Stripping by the whole clock is sound because whatever leaves this owner is filled by the whole clock.
         let residual_changed = self.absorb(cover, clock);
-        Change { live: live_changed, residual: residual_changed, added }
+        Change { live: dropped || brought, residual: residual_changed, added }
     }
 
     /// residual := (residual ∪ cover) \ clock. Tells whether the residual changed.

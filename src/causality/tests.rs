@@ -8,7 +8,8 @@ mod model;
 mod schedules;
 mod world;
 
-use super::{Entry, Stamp};
+use super::join::survives;
+use super::{Change, Cover, Entry, Record, Stamp};
 use crate::bytes::Bytes;
 use crate::dots::DotSet;
 use crate::ids::{Actor, Dot, NodeId, Start, WriteId};
@@ -27,6 +28,16 @@ fn entry(dot: Dot, value: &str) -> Entry {
 
 fn named(dot: Dot, write_id: u128) -> Entry {
     Entry { write_id: Some(WriteId(write_id)), ..entry(dot, "same") }
+}
+
+impl Record {
+    /// The whole join of a message with a record that is in memory; an owner drops while it decodes.
+    fn apply(&mut self, clock: &mut DotSet, live: &[Entry], cover: Cover<'_>, events: &DotSet) -> Change {
+        let before = self.live.len();
+        self.live.retain(|entry| survives(entry.dot, live, cover));
+        let dropped = self.live.len() != before;
+        self.take_in(clock, live, cover, events, dropped)
+    }
 }
 
 fn values(live: &[Entry]) -> Vec<&str> {
