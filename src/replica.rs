@@ -376,9 +376,11 @@ fn put_clock(batch: &mut Batch, partition: PartitionId, incarnation: u32, clock:
         batch.put_with(
             Space::Dots,
             |out| {
-                line_name(out, partition, incarnation, CLOCK_ROW);
-                out.extend_from_slice(&actor.node.0.to_be_bytes());
-                out.extend_from_slice(&actor.start.0.to_be_bytes());
+                let mut name = [0; 25];
+                name[..9].copy_from_slice(&line_name(partition, incarnation, CLOCK_ROW));
+                name[9..17].copy_from_slice(&actor.node.0.to_be_bytes());
+                name[17..].copy_from_slice(&actor.start.0.to_be_bytes());
+                out.extend_from_slice(&name);
             },
             |out| {
                 let start = out.len();
@@ -396,7 +398,7 @@ fn index(batch: &mut Batch, partition: PartitionId, state: &Partition, key: &Key
     let listed = !state.unsettled.is_empty() && state.unsettled.contains(key.full());
     if unsettled != listed {
         let mut name = Vec::with_capacity(9 + key.full().len());
-        line_name(&mut name, partition, state.incarnation, UNSETTLED);
+        name.extend_from_slice(&line_name(partition, state.incarnation, UNSETTLED));
         name.extend_from_slice(key.full());
         if unsettled { batch.put(Space::Dots, &name, &[]) } else { batch.delete(Space::Dots, &name) }
     }
@@ -405,14 +407,18 @@ fn index(batch: &mut Batch, partition: PartitionId, state: &Partition, key: &Key
 
 /// partition (4) · incarnation (4) · position's upper half (8) · keyspace and key: the order of the ring.
 fn object_name(out: &mut Vec<u8>, partition: PartitionId, incarnation: u32, key: &Key) {
-    out.extend_from_slice(&partition.0.to_be_bytes());
-    out.extend_from_slice(&incarnation.to_be_bytes());
-    out.extend_from_slice(&((key.position() >> 64) as u64).to_be_bytes());
+    let mut head = [0; 16];
+    head[..4].copy_from_slice(&partition.0.to_be_bytes());
+    head[4..8].copy_from_slice(&incarnation.to_be_bytes());
+    head[8..].copy_from_slice(&((key.position() >> 64) as u64).to_be_bytes());
+    out.extend_from_slice(&head);
     out.extend_from_slice(key.full());
 }
 
-fn line_name(out: &mut Vec<u8>, partition: PartitionId, incarnation: u32, kind: u8) {
-    out.extend_from_slice(&partition.0.to_be_bytes());
-    out.extend_from_slice(&incarnation.to_be_bytes());
-    out.push(kind);
+/// partition (4) · incarnation (4) · kind (1)
+fn line_name(partition: PartitionId, incarnation: u32, kind: u8) -> [u8; 9] {
+    let mut name = [kind; 9];
+    name[..4].copy_from_slice(&partition.0.to_be_bytes());
+    name[4..8].copy_from_slice(&incarnation.to_be_bytes());
+    name
 }

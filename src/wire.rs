@@ -88,11 +88,14 @@ impl<'a> Reader<'a> {
         Ok(byte)
     }
 
+    #[inline]
     pub(crate) fn varint(&mut self) -> Result<u64, FormatError> {
         let first = self.byte()?;
-        if first < 0x80 {
-            return Ok(u64::from(first));
-        }
+        // Nearly all numbers are small.
+        if first < 0x80 { Ok(u64::from(first)) } else { self.long_varint(first) }
+    }
+
+    fn long_varint(&mut self, first: u8) -> Result<u64, FormatError> {
         let mut value = u64::from(first & 0x7f);
         for shift in (7..64).step_by(7) {
             let byte = self.byte()?;

@@ -151,16 +151,14 @@ impl Update {
     /// One put: its value, superseding `context`.
     #[must_use]
     pub fn put(entry: Entry, context: &DotSet) -> Self {
-        let named = Self::delete(entry.dot, context);
-        Self { live: vec![entry], ..named }
+        let (covered, events) = (context.with(entry.dot), DotSet::of(entry.dot));
+        Self { live: vec![entry], covered, events }
     }
 
     /// One delete: no value, superseding `context`.
     #[must_use]
     pub fn delete(dot: Dot, context: &DotSet) -> Self {
-        let mut covered = context.clone();
-        covered.insert(dot);
-        Self { live: Vec::new(), covered, events: DotSet::from_iter([dot]) }
+        Self { live: Vec::new(), covered: context.with(dot), events: DotSet::of(dot) }
     }
 
     /// Joins another update of the same key: what a fallback does with a second hint.

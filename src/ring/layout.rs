@@ -309,6 +309,11 @@ pub(super) fn checked_members(mut members: Vec<Member>) -> Result<Vec<Member>, L
 }
 
 fn position(members: &[Member], node: NodeId) -> Option<usize> {
+    // Members that are numbered in a row, as most are, stand where their number says.
+    let guess = node.0.wrapping_sub(members.first()?.node.0);
+    if usize::try_from(guess).ok().and_then(|at| members.get(at)).is_some_and(|member| member.node == node) {
+        return Some(guess as usize);
+    }
     members.binary_search_by_key(&node, |member| member.node).ok()
 }
 
