@@ -218,7 +218,7 @@ impl<S: Storage> Shard<S> {
             return;
         }
         match message {
-            Message::Write(write) => self.on_write(from, &write),
+            Message::Write(ref write) => self.on_write(from, write),
             Message::WriteReply(reply) => self.on_write_reply(from, peer, reply),
             Message::Read(read) => self.on_read(from, &read),
             Message::ReadReply(reply) => self.on_read_reply(from, peer, reply),

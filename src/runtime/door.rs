@@ -22,8 +22,8 @@ pub(super) trait Door: Send + Sync {
     /// Takes several requests, and drives the node once for all of them.
     fn call_all(&self, calls: Vec<Call>);
 
-    /// Takes messages that arrived from a peer, and drives the node.
-    fn deliver(&self, from: NodeId, messages: Vec<Message>);
+    /// Takes the lists of messages that arrived from peers, until there are no more, and drives the node.
+    fn deliver(&self, next: &mut dyn FnMut() -> Option<(NodeId, Vec<Message>)>);
 
     /// Makes sure that the node is woken when its next deadline is due.
     fn arm(&self);

@@ -82,7 +82,7 @@ impl LocalNetwork {
 }
 
 impl Transport for LocalTransport {
-    fn send(&self, to: NodeId, messages: Vec<Message>) {
+    fn send(&self, to: NodeId, messages: &mut Vec<Message>) {
         let inner = &self.network.inner;
         let routes = inner.routes.read();
         if !routes.isolated.is_empty() && (routes.isolated.contains(&self.node) || routes.isolated.contains(&to)) {
@@ -92,10 +92,12 @@ impl Transport for LocalTransport {
         let slow = |node| routes.slow.get(node).copied().unwrap_or_default();
         let delay = if routes.slow.is_empty() { Duration::ZERO } else { slow(&self.node) + slow(&to) };
         drop(routes);
+        let spare = SPARE.with_borrow_mut(Vec::pop).unwrap_or_default();
+        let delivery = Delivery { door, from: self.node, messages: std::mem::replace(messages, spare) };
         if delay.is_zero() {
-            hand_over(Delivery { door, from: self.node, messages });
+            hand_over(delivery);
         } else {
-            inner.delayed.add(Instant::now() + delay, Delivery { door, from: self.node, messages });
+            inner.delayed.add(Instant::now() + delay, delivery);
         }
     }
 }
@@ -108,6 +110,7 @@ struct Delivery {
 
 thread_local! {
     static QUEUE: RefCell<VecDeque<Delivery>> = const { RefCell::new(VecDeque::new()) };
+    static SPARE: RefCell<Vec<Vec<Message>>> = const { RefCell::new(Vec::new()) };
     static RUNNING: Cell<bool> = const { Cell::new(false) };
     static TOUCHED: RefCell<Vec<Arc<dyn Door>>> = const { RefCell::new(Vec::new()) };
 }
@@ -118,6 +121,32 @@ thread_local! {
 /// would nest until the stack is gone.
 fn hand_over(delivery: Delivery) {
     QUEUE.with_borrow_mut(|queue| queue.push_back(delivery));
+}
+
+/// What is next on its way, if it goes to this node.
+fn next_to(door: &Arc<dyn Door>) -> Option<(NodeId, Vec<Message>)> {
+    QUEUE.with_borrow_mut(|queue| {
+        if !Arc::ptr_eq(&queue.front()?.door, door) {
+            return None;
+        }
+        queue.pop_front().map(|next| (next.from, next.messages))
+    })
+}
+
+/// How many lists a thread keeps, and how long they may be.
+const LISTS: usize = 16;
+const MESSAGES: usize = 256;
+
+/// Keeps the memory of a list that is empty by now.
+pub(super) fn reuse(messages: Vec<Message>) {
+    debug_assert!(messages.is_empty());
+    if messages.capacity() <= MESSAGES {
+        SPARE.with_borrow_mut(|spare| {
+            if spare.len() < LISTS {
+                spare.push(messages);
+            }
+        });
+    }
 }
 
 /// Lets the thread send again, also when a host's code panics on the way.
@@ -136,8 +165,9 @@ pub(super) fn run<T>(work: impl FnOnce() -> T) -> T {
     }
     let reset = Reset;
     let result = work();
-    while let Some(Delivery { door, from, messages }) = QUEUE.with_borrow_mut(VecDeque::pop_front) {
-        door.deliver(from, messages);
+    while let Some(door) = QUEUE.with_borrow(|queue| queue.front().map(|next| Arc::clone(&next.door))) {
+        // All that follows to the same node goes in together: it is locked once, and syncs once.
+        door.deliver(&mut || next_to(&door));
         TOUCHED.with_borrow_mut(|touched| touched.push(door));
     }
     drop(reset);

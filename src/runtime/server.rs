@@ -13,7 +13,7 @@ use rand::rngs::SysRng;
 
 use super::client::Client;
 use super::door::{Call, Door};
-use super::local::{LocalNetwork, run};
+use super::local::{LocalNetwork, reuse, run};
 use super::{clock, pending};
 use crate::causality::Context;
 use crate::config::Limits;
@@ -63,8 +63,9 @@ struct NodeCell<S: Storage> {
 struct State<S> {
     node: Option<Node<S>>,
     pending: Slots,
-    /// One drain's messages by peer, kept for its memory.
+    /// One drain's messages by peer, and lists for the next, kept for their memory.
     outgoing: Vec<(NodeId, Vec<Message>)>,
+    spare: Vec<Vec<Message>>,
 }
 
 enum Incoming {
@@ -109,7 +110,12 @@ impl<S: Storage + 'static> Server<S> {
         let random = || SysRng.try_next_u64().expect("the system has randomness");
         let node = Node::open(setup, storages, Start(random()), random(), clock::now())?;
         let cell = Arc::new(NodeCell {
-            state: Mutex::new(State { node: Some(node), pending: Slots::default(), outgoing: Vec::new() }),
+            state: Mutex::new(State {
+                node: Some(node),
+                pending: Slots::default(),
+                outgoing: Vec::new(),
+                spare: Vec::new(),
+            }),
             inbox: SegQueue::new(),
             waiting: AtomicUsize::new(0),
             transport,
@@ -159,7 +165,8 @@ impl<S: Storage + 'static> Server<S> {
     ///
     /// Beyond [`Limits::inbox`] they are dropped, as a network may.
     pub fn deliver(&self, from: NodeId, messages: Vec<Message>) {
-        self.cell.deliver(from, messages);
+        let mut arrived = Some((from, messages));
+        run(|| self.cell.deliver(&mut || arrived.take()));
         self.cell.arm();
     }
 
@@ -257,7 +264,11 @@ impl<S: Storage> NodeCell<S> {
                 && let Some(incoming) = self.inbox.pop()
             {
                 self.waiting.fetch_sub(1, Ordering::Relaxed);
-                state.step(now, incoming);
+                match incoming {
+                    Incoming::Call((request, slot)) => state.call(now, request, slot),
+                    Incoming::Message(from, message) => state.step(now, Input::Message(from, message)),
+                    Incoming::Wake => state.step(now, Input::Wake),
+                }
                 count += 1;
             }
             self.flush(&mut state);
@@ -281,12 +292,16 @@ impl<S: Storage> NodeCell<S> {
     }
 
     fn empty(&self, state: &mut State<S>) {
-        let State { node: Some(node), pending, outgoing } = state else { return };
+        let State { node: Some(node), pending, outgoing, spare } = state else { return };
         while let Some(output) = node.poll() {
             match output {
                 Output::Send(to, message) => match outgoing.iter_mut().find(|(node, _)| *node == to) {
                     Some((_, messages)) => messages.push(message),
-                    None => outgoing.push((to, vec![message])),
+                    None => {
+                        let mut messages = spare.pop().unwrap_or_default();
+                        messages.push(message);
+                        outgoing.push((to, messages));
+                    }
                 },
                 Output::Done(ticket, reply) => {
                     if let Some(slot) = pending.take(ticket) {
@@ -296,8 +311,11 @@ impl<S: Storage> NodeCell<S> {
                 Output::Event(event) => (self.on_event)(event),
             }
         }
-        for (to, messages) in outgoing.drain(..) {
-            self.transport.send(to, messages);
+        for (to, mut messages) in outgoing.drain(..) {
+            self.transport.send(to, &mut messages);
+            messages.clear();
+            messages.shrink_to(DRAIN);
+            spare.push(messages);
         }
     }
 
@@ -342,16 +360,16 @@ impl<S: Storage> NodeCell<S> {
 }
 
 impl<S: Storage> State<S> {
-    fn step(&mut self, now: Now, incoming: Incoming) {
-        match (&mut self.node, incoming) {
-            (Some(node), Incoming::Call((request, slot))) => {
-                let ticket = self.pending.add(slot);
-                node.step(now, Input::Request(ticket, request));
-            }
-            (Some(node), Incoming::Message(from, message)) => node.step(now, Input::Message(from, message)),
-            (Some(node), Incoming::Wake) => node.step(now, Input::Wake),
-            (None, Incoming::Call((request, slot))) => slot.fill(stopped(&request)),
-            (None, Incoming::Message(..) | Incoming::Wake) => {}
+    fn call(&mut self, now: Now, request: Request, slot: Arc<pending::Slot>) {
+        match &mut self.node {
+            Some(node) => node.step(now, Input::Request(self.pending.add(slot), request)),
+            None => slot.fill(stopped(&request)),
+        }
+    }
+
+    fn step(&mut self, now: Now, input: Input) {
+        if let Some(node) = &mut self.node {
+            node.step(now, input);
         }
     }
 }
@@ -367,7 +385,7 @@ impl<S: Storage> Door for NodeCell<S> {
             if self.inbox.is_empty()
                 && let Some(mut state) = self.state.try_lock()
             {
-                state.step(now, Incoming::Call((request, slot)));
+                state.call(now, request, slot);
                 self.drain(state, now);
                 fence(Ordering::SeqCst);
                 if !self.inbox.is_empty() {
@@ -402,28 +420,31 @@ impl<S: Storage> Door for NodeCell<S> {
         self.arm();
     }
 
-    fn deliver(&self, from: NodeId, messages: Vec<Message>) {
-        run(|| {
-            let now = clock::now();
-            if self.inbox.is_empty()
-                && let Some(mut state) = self.state.try_lock()
-            {
-                for message in messages {
-                    state.step(now, Incoming::Message(from, message));
+    fn deliver(&self, next: &mut dyn FnMut() -> Option<(NodeId, Vec<Message>)>) {
+        let now = clock::now();
+        if self.inbox.is_empty()
+            && let Some(mut state) = self.state.try_lock()
+        {
+            while let Some((from, mut messages)) = next() {
+                for message in messages.drain(..) {
+                    state.step(now, Input::Message(from, message));
                 }
-                self.drain(state, now);
-                fence(Ordering::SeqCst);
-                if !self.inbox.is_empty() {
-                    self.drive(now);
-                }
-                return;
+                reuse(messages);
             }
+            self.drain(state, now);
+            fence(Ordering::SeqCst);
+            if !self.inbox.is_empty() {
+                self.drive(now);
+            }
+            return;
+        }
+        while let Some((from, messages)) = next() {
             for message in messages {
                 // A full inbox loses messages, as a network may: their senders have timeouts.
                 self.enqueue(Incoming::Message(from, message));
             }
-            self.drive(now);
-        });
+        }
+        self.drive(now);
     }
 
     fn arm(&self) {
