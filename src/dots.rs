@@ -14,14 +14,14 @@ use crate::wire::{FormatError, Reader, put_varint};
 ///
 /// The gaps are kept exactly. A set that rounds up to the largest counter would speak for writes that nobody has
 /// seen, and lose them (dotted version vector sets, arXiv 1011.5808; node-wide dot clocks, SRDS 2017).
-#[derive(Clone, PartialEq, Eq, Default)]
+#[derive(PartialEq, Eq, Default)]
 pub struct DotSet {
     /// One in place: the sets that a write makes hold its own dot, and what one actor wrote before it.
     rows: SmallVec<[Row; 1]>,
 }
 
 /// One actor's dots. Never empty; `above` is sorted, and no range touches its neighbour or the base.
-#[derive(Clone, PartialEq, Eq)]
+#[derive(PartialEq, Eq)]
 struct Row {
     actor: Actor,
     base: u64,
@@ -54,11 +54,10 @@ impl DotSet {
     /// As [`DotSet::insert`].
     #[must_use]
     pub fn with(&self, dot: Dot) -> Self {
-        let mut rows = SmallVec::with_capacity(self.rows.len() + 1);
+        let new = usize::from(self.find(dot.actor).is_err());
+        let mut rows = SmallVec::with_capacity(self.rows.len() + new);
         for row in &self.rows {
-            let mut above = Ranges::with_capacity(row.above.len() + usize::from(row.actor == dot.actor));
-            above.extend_from_slice(&row.above);
-            rows.push(Row { actor: row.actor, base: row.base, above });
+            rows.push(row.with_room(usize::from(row.actor == dot.actor)));
         }
         let mut set = Self { rows };
         set.insert(dot);
@@ -74,7 +73,7 @@ impl DotSet {
     /// Whether `dot` is in it.
     #[must_use]
     pub fn contains(&self, dot: Dot) -> bool {
-        self.find(dot.actor).is_ok_and(|at| self.rows[at].contains(dot.counter))
+        self.row(dot.actor).is_some_and(|row| row.contains(dot.counter))
     }
 
     /// Adds a dot; tells whether it was new.
@@ -83,10 +82,19 @@ impl DotSet {
     /// If the counter is zero or above 2^62: dots that come from outside are checked when they are decoded.
     pub fn insert(&mut self, dot: Dot) -> bool {
         check(dot);
+        if let [row] = &mut self.rows[..]
+            && row.actor == dot.actor
+        {
+            return row.insert(dot.counter);
+        }
         match self.find(dot.actor) {
             Ok(at) => self.rows[at].insert(dot.counter),
             Err(at) => {
-                self.rows.insert(at, Row::of(dot));
+                if at == self.rows.len() {
+                    self.rows.push(Row::of(dot));
+                } else {
+                    self.rows.insert(at, Row::of(dot));
+                }
                 true
             }
         }
@@ -147,7 +155,7 @@ impl DotSet {
     /// Whether all dots of this set are in `other`.
     #[must_use]
     pub fn is_subset(&self, other: &Self) -> bool {
-        self.rows.iter().all(|row| other.find(row.actor).is_ok_and(|at| row.is_subset(&other.rows[at])))
+        self.rows.iter().all(|row| other.row(row.actor).is_some_and(|own| row.is_subset(own)))
     }
 
     /// Whether any dot is in both.
@@ -185,6 +193,13 @@ impl DotSet {
         match self.find(actor) {
             Ok(at) => encode_rows(&self.rows[at..=at], out),
             Err(_) => encode_rows(&[], out),
+        }
+    }
+
+    fn row(&self, actor: Actor) -> Option<&Row> {
+        match &self.rows[..] {
+            [row] => (row.actor == actor).then_some(row),
+            rows => self.find(actor).ok().map(|at| &rows[at]),
         }
     }
 
@@ -257,7 +272,30 @@ fn encode_rows(rows: &[Row], out: &mut Vec<u8>) {
     }
 }
 
+// Not derived: a list that is cloned item by item grows and checks with every item.
+impl Clone for DotSet {
+    fn clone(&self) -> Self {
+        match &self.rows[..] {
+            [row] => Self { rows: SmallVec::from_buf([row.clone()]) },
+            rows => Self { rows: rows.iter().cloned().collect() },
+        }
+    }
+}
+
+impl Clone for Row {
+    fn clone(&self) -> Self {
+        Self { actor: self.actor, base: self.base, above: Ranges::from_slice(&self.above) }
+    }
+}
+
 impl Row {
+    /// A copy that takes so many ranges more without another allocation.
+    fn with_room(&self, more: usize) -> Self {
+        let mut above = Ranges::with_capacity(self.above.len() + more);
+        above.extend_from_slice(&self.above);
+        Self { actor: self.actor, base: self.base, above }
+    }
+
     fn of(dot: Dot) -> Self {
         check(dot);
         if dot.counter == 1 {
@@ -267,7 +305,7 @@ impl Row {
     }
 
     fn contains(&self, counter: u64) -> bool {
-        counter > 0 && self.covers(counter, counter)
+        counter > 0 && (counter <= self.base || self.covers(counter, counter))
     }
 
     /// Whether it has all dots from `low` to `high`.
@@ -285,8 +323,11 @@ impl Row {
     }
 
     fn insert(&mut self, counter: u64) -> bool {
-        // A clock that takes in the next write of an actor.
-        if counter == self.base + 1 && self.above.is_empty() {
+        if counter <= self.base {
+            return false;
+        }
+        if self.above.is_empty() && counter == self.base + 1 {
+            // A clock that takes in the next write of an actor.
             self.base = counter;
             return true;
         }

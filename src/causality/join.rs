@@ -31,7 +31,13 @@ pub(crate) fn join(live: &mut Vec<Entry>, cover: Cover<'_>, other: &[Entry], oth
     let before = live.len();
     live.retain(|entry| survives(entry.dot, other, other_cover));
     let dropped = live.len() != before;
-    bring(live, cover, other) || dropped
+    let mut brought = false;
+    for entry in other {
+        if !cover.shared.contains(entry.dot) {
+            brought |= bring(live, cover.own, entry);
+        }
+    }
+    dropped || brought
 }
 
 /// `(E ∩ E') ∪ (E \ C')`, for one dot of E.
@@ -39,18 +45,15 @@ pub(crate) fn survives(dot: Dot, other: &[Entry], other_cover: Cover<'_>) -> boo
     contains(other, dot) || !other_cover.contains(dot)
 }
 
-/// Adds `E' \ C` to what survived of E. Tells whether that is anything.
-pub(crate) fn bring(live: &mut Vec<Entry>, cover: Cover<'_>, other: &[Entry]) -> bool {
-    let before = live.len();
-    for entry in other {
-        // An entry that was here a moment ago is in the other's list, so it survived.
-        if let Err(at) = live.binary_search_by(|own| own.dot.cmp(&entry.dot))
-            && !cover.contains(entry.dot)
-        {
-            live.insert(at, entry.clone());
-        }
+/// Adds an entry of E' to what survived of E, unless it is there or in `cover`. Tells whether it did.
+pub(crate) fn bring(live: &mut Vec<Entry>, cover: &DotSet, entry: &Entry) -> bool {
+    // An entry that was here a moment ago is in the other's list, so it survived.
+    let Err(at) = live.binary_search_by(|own| own.dot.cmp(&entry.dot)) else { return false };
+    if cover.contains(entry.dot) {
+        return false;
     }
-    live.len() != before
+    live.insert(at, entry.clone());
+    true
 }
 
 pub(crate) fn contains(entries: &[Entry], dot: Dot) -> bool {

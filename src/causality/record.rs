@@ -100,11 +100,11 @@ impl Record {
         events: &DotSet,
         dropped: bool,
     ) -> Change {
-        let brought = bring(&mut self.live, Cover { own: &self.residual, shared: clock }, live);
-        let mut added = clock.absorb(events);
+        let (mut added, mut brought) = (clock.absorb(events), false);
         for entry in live {
-            if clock.insert(entry.dot) {
-                added.insert(entry.dot);
+            // What the clock had before is either here or superseded.
+            if added.contains(entry.dot) || (clock.insert(entry.dot) && added.insert(entry.dot)) {
+                brought |= bring(&mut self.live, &self.residual, entry);
             }
         }
         // Stripping by the whole clock is sound because whatever leaves this owner is filled by the whole clock.
