@@ -49,8 +49,19 @@ pub(crate) fn hash(secret: &Secret, purpose: Purpose, parts: &[&[u8]]) -> u128 {
     let (first, rest) = parts.split_first().map_or((&[][..], &[][..]), |(first, rest)| (*first, rest));
     head[1..9].copy_from_slice(&(first.len() as u64).to_le_bytes());
     head[9..17].copy_from_slice(&(parts.len() as u64).to_le_bytes());
-    std::hash::Hasher::write(&mut hasher, &head);
-    std::hash::Hasher::write(&mut hasher, first);
+    let mut short = [0_u8; 17 + 64];
+    match short.get_mut(17..17 + first.len()) {
+        // One call instead of two where the first part is short, as most keys are.
+        Some(room) => {
+            room.copy_from_slice(first);
+            short[..17].copy_from_slice(&head);
+            std::hash::Hasher::write(&mut hasher, &short[..17 + first.len()]);
+        }
+        None => {
+            std::hash::Hasher::write(&mut hasher, &head);
+            std::hash::Hasher::write(&mut hasher, first);
+        }
+    }
     for part in rest {
         std::hash::Hasher::write(&mut hasher, &(part.len() as u64).to_le_bytes());
         std::hash::Hasher::write(&mut hasher, part);

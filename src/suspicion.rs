@@ -63,9 +63,9 @@ impl Peers {
         self.list[peer].latency.typical() > limit
     }
 
-    /// The peer's typical latency: what reads order replicas by. Zero while nothing is known.
-    pub(crate) fn typical(&self, peer: usize) -> Duration {
-        self.list[peer].latency.typical()
+    /// The peer's typical latency in microseconds: what reads order replicas by. Zero while nothing is known.
+    pub(crate) fn typical(&self, peer: usize) -> u64 {
+        self.list[peer].latency.mean
     }
 
     /// The peer's 95th percentile of latency: after this another replica may be asked. None until enough is known.

@@ -45,7 +45,7 @@ impl Sub<Duration> for Time {
 
 /// A duration in whole microseconds, at most 584,942 years.
 pub(crate) fn micros(duration: Duration) -> u64 {
-    u64::try_from(duration.as_micros()).unwrap_or(u64::MAX)
+    duration.as_secs().saturating_mul(1_000_000).saturating_add(u64::from(duration.subsec_micros()))
 }
 
 impl fmt::Debug for Time {

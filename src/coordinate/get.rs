@@ -65,6 +65,18 @@ pub(crate) struct OwnerReply {
 }
 
 impl OwnerReply {
+    /// What it says alone.
+    fn view(&self) -> View {
+        let mut view = View { live: self.live.clone(), covered: DotSet::clone(&self.clock) };
+        if !self.residual.is_empty() {
+            view.covered.union_with(&self.residual);
+        }
+        for entry in &self.live {
+            view.covered.insert(entry.dot);
+        }
+        view
+    }
+
     fn cover(&self) -> Cover<'_> {
         Cover { own: &self.residual, shared: &self.clock }
     }
@@ -288,8 +300,9 @@ impl Getting {
 
     /// The join of all that was shown.
     pub(crate) fn view(&self) -> View {
-        let mut view = View::default();
-        for reply in &self.replies {
+        let mut replies = self.replies.iter();
+        let mut view = replies.next().map_or_else(View::default, OwnerReply::view);
+        for reply in replies {
             view.join(&reply.live, reply.cover());
         }
         let nothing = DotSet::new();

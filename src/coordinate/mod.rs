@@ -106,8 +106,8 @@ impl Roster<'_> {
         owners.iter().copied().filter(eligible).min_by_key(|&node| (self.typical(node), node != self.me))
     }
 
-    fn typical(&self, node: NodeId) -> Duration {
-        if node == self.me { Duration::ZERO } else { self.peers.typical(self.index(node)) }
+    fn typical(&self, node: NodeId) -> u64 {
+        if node == self.me { 0 } else { self.peers.typical(self.index(node)) }
     }
 
     /// After how long another replica may be asked too.

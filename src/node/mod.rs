@@ -225,7 +225,10 @@ impl<S: Storage> Node<S> {
     }
 
     fn shard_of(&self, partition: PartitionId) -> usize {
-        partition.0 as usize % self.shards.len()
+        match self.shards.len() {
+            1 => 0,
+            count => partition.0 as usize % count,
+        }
     }
 
     fn shard_of_request(&self, request: &Request) -> usize {

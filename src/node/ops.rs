@@ -75,16 +75,28 @@ impl<T> Operations<T> {
 
     pub(super) fn remove(&mut self, number: u64) -> Option<T> {
         self.get_mut(number)?;
+        let (operation, _) = self.slots[(number & INDEX_MASK) as usize].operation.take()?;
+        self.vacate(number);
+        Some(operation)
+    }
+
+    /// Drops an operation where it is: to move it out costs more than the rest of its end.
+    pub(super) fn end(&mut self, number: u64) {
+        if self.get_mut(number).is_some() {
+            self.slots[(number & INDEX_MASK) as usize].operation = None;
+            self.vacate(number);
+        }
+    }
+
+    fn vacate(&mut self, number: u64) {
         let index = (number & INDEX_MASK) as u32;
         let slot = &mut self.slots[index as usize];
-        let (operation, _) = slot.operation.take()?;
         // A slot whose numbers are used up stays empty for ever.
         if let Some(next) = slot.generation.checked_add(1) {
             slot.generation = next;
             self.free.push(index);
         }
         self.tidy();
-        Some(operation)
     }
 
     /// The next operation that is due, if any is. Its timer is spent: set another.

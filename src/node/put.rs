@@ -341,7 +341,8 @@ impl<S: Storage> Shard<S> {
         let outcome = put.machine.outcome(expired);
         let over = expired || put.machine.is_over();
         let (reply_to, deadline) = (put.reply_to, put.deadline);
-        let next = put.machine.due(self.shared.patience()).unwrap_or(deadline).min(deadline);
+        let next =
+            if over { deadline } else { put.machine.due(self.shared.patience()).unwrap_or(deadline).min(deadline) };
         if let Some(outcome) = outcome {
             let (key, update) = (put.key.clone(), Arc::clone(&put.update));
             self.answer_put(reply_to, &key, &update, outcome);
@@ -349,13 +350,17 @@ impl<S: Storage> Shard<S> {
         if !over {
             return self.operations.wake_at(number, next);
         }
-        let Some(Operation::Put(put)) = self.operations.remove(number) else { return };
+        let Some(Operation::Put(put)) = self.operations.get(number) else { return };
         // Whom nobody covers is this node's debt, unless the write is nowhere: then there is nothing to diverge.
-        if put.machine.is_anywhere(self.shared.node) {
-            for owner in put.machine.uncovered(self.roster()) {
-                if let Ok(stored) = self.keep_hint(owner, &put.key, &put.update) {
-                    self.lanes.wrote(&stored);
-                }
+        let anywhere = put.machine.is_anywhere(self.shared.node);
+        let uncovered = if anywhere { put.machine.uncovered(self.roster()) } else { Vec::new() };
+        if uncovered.is_empty() {
+            return self.operations.end(number);
+        }
+        let Some(Operation::Put(put)) = self.operations.remove(number) else { return };
+        for owner in uncovered {
+            if let Ok(stored) = self.keep_hint(owner, &put.key, &put.update) {
+                self.lanes.wrote(&stored);
             }
         }
     }
