@@ -13,7 +13,8 @@ use crate::ids::KeyspaceId;
 pub(crate) struct Key {
     /// The keyspace's id (big-endian), then the key as the client gave it.
     bytes: Bytes,
-    position: u128,
+    /// Upper and lower half: a message that holds a key would be a cache line longer with the alignment of a `u128`.
+    position: [u64; 2],
 }
 
 impl Key {
@@ -48,7 +49,8 @@ impl Key {
 
     /// Its position in the hash space.
     pub(crate) const fn position(&self) -> u128 {
-        self.position
+        let [upper, lower] = self.position;
+        (upper as u128) << 64 | lower as u128
     }
 
     /// Places a key that was decoded. False if it is too short to be one.
@@ -58,8 +60,9 @@ impl Key {
     }
 }
 
-fn position(secret: &Secret, full: &[u8]) -> u128 {
-    hash(secret, Purpose::Position, &[full])
+fn position(secret: &Secret, full: &[u8]) -> [u64; 2] {
+    let position = hash(secret, Purpose::Position, &[full]);
+    [(position >> 64) as u64, position as u64]
 }
 
 /// The id of a keyspace: the same on every node that knows it by the same name.
@@ -84,6 +87,6 @@ impl Serialize for Key {
 }
 impl<'de> Deserialize<'de> for Key {
     fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
-        Ok(Self { bytes: Bytes::deserialize(deserializer)?, position: 0 })
+        Ok(Self { bytes: Bytes::deserialize(deserializer)?, position: [0; 2] })
     }
 }
