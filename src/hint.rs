@@ -10,6 +10,7 @@ use crate::error::StorageError;
 use crate::hash::Secret;
 use crate::ids::NodeId;
 use crate::key::Key;
+use crate::mutant::{self, Mutant};
 use crate::storage::{Batch, Space, Storage, Stored};
 use crate::wire::FormatError;
 
@@ -52,6 +53,9 @@ impl HintStore {
     pub(crate) fn open<S: Storage>(storage: &S) -> Result<Self, StorageError> {
         let mut store = Self { next_version: 1, ..Self::default() };
         let mut damage = None;
+        if mutant::is(Mutant::ForgetHints) {
+            return Ok(store);
+        }
         storage.scan(Space::Hints, &[], &mut |name, value| match (name.first_chunk::<8>(), version(value)) {
             (Some(target), Some((version, _))) => {
                 let queue = store.targets.entry(NodeId(u64::from_be_bytes(*target))).or_default();
@@ -81,6 +85,7 @@ impl HintStore {
         let old = storage.get(Space::Hints, &self.name)?;
         let mut kept = match &old {
             None => Update::default(),
+            Some(_) if mutant::is(Mutant::HintReplacesHint) => Update::default(),
             Some(bytes) => decode(bytes)?.1,
         };
         kept.join(update);
@@ -100,7 +105,10 @@ impl HintStore {
         );
         let queue = self.targets.entry(target).or_default();
         let bytes = queue.bytes - old.as_ref().map_or(0, |bytes| bytes.len() as u64) + length;
-        if bytes > limit && length > old.as_ref().map_or(0, |bytes| bytes.len() as u64) {
+        if !mutant::is(Mutant::UnboundedHints)
+            && bytes > limit
+            && length > old.as_ref().map_or(0, |bytes| bytes.len() as u64)
+        {
             return Ok(Kept::Full);
         }
         let stored = Stored::write(storage, &self.batch)?;
@@ -169,7 +177,8 @@ impl HintStore {
         for item in items {
             hint_name(&mut self.name, target, &item.key);
             if let Some(stored) = storage.get(Space::Hints, &self.name)?
-                && version(&stored).is_some_and(|(version, _)| version == item.version)
+                && version(&stored)
+                    .is_some_and(|(version, _)| version == item.version || mutant::is(Mutant::DropChangedHint))
             {
                 self.batch.delete(Space::Hints, &self.name);
                 count += 1;

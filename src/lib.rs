@@ -14,6 +14,10 @@ mod hint;
 pub mod ids;
 mod key;
 mod message;
+#[cfg(feature = "mutants")]
+pub mod mutant;
+#[cfg(not(feature = "mutants"))]
+mod mutant;
 mod node;
 pub mod reconcile;
 mod replica;

@@ -11,6 +11,7 @@ use crate::error::StorageError;
 use crate::hash::Secret;
 use crate::ids::{Actor, Dot, KeyspaceId, PartitionId};
 use crate::key::Key;
+use crate::mutant::{self, Mutant};
 use crate::storage::{Batch, Space, Storage, Stored};
 use crate::wire::{FormatError, Reader, checked, put_checksum};
 
@@ -159,6 +160,7 @@ impl Replica {
         let state = state_mut(&mut self.partitions, partition);
         self.name.clear();
         object_name(&mut self.name, partition, state.incarnation, key);
+        let cap = if mutant::is(Mutant::CutAtJoin) { cap.min(3) } else { cap };
         let record = &mut self.record;
         let dropped = match storage.get(Space::Objects, &self.name)? {
             None => {
@@ -168,10 +170,23 @@ impl Replica {
             Some(bytes) => record.decode_survivors(&bytes, live, cover)?,
         };
         // Who leaves fewer siblings than there were is not turned away for those that remain.
-        let cap = cap.max(record.live.len() + dropped);
+        let cap = if mutant::is(Mutant::CutAtJoin) { cap } else { cap.max(record.live.len() + dropped) };
         let clock = Arc::make_mut(&mut state.clock);
+        if mutant::is(Mutant::TimestampBeatsCausality)
+            && let Some(latest) = record.live.iter().map(|entry| entry.stamp).max()
+            && live.iter().any(|entry| entry.stamp < latest)
+        {
+            clock.union_with(events);
+            return Stored::write(storage, &Batch::new()).map(Joined::Stored);
+        }
         let change = record.take_in(clock, live, cover, events, dropped > 0);
         self.batch.clear();
+        if mutant::is(Mutant::CutAtJoin) {
+            record.live.truncate(cap);
+        }
+        if mutant::is(Mutant::ForgetResidual) {
+            record.residual = DotSet::new();
+        }
         if change.live && record.live.len() > cap {
             *clock = clock.minus(&change.added);
             return Ok(Joined::AtCap(std::mem::take(&mut record.live)));
@@ -181,7 +196,16 @@ impl Replica {
             return Stored::write(storage, &self.batch).map(Joined::Stored);
         }
         put_record(&mut self.batch, &self.name, record, &change);
-        put_clock(&mut self.batch, partition, state.incarnation, clock, &change.added);
+        if !mutant::is(Mutant::ForgetDeletes) || !record.is_absent() {
+            put_clock(&mut self.batch, partition, state.incarnation, clock, &change.added);
+        } else {
+            *clock = clock.minus(cover.own);
+        }
+        if mutant::is(Mutant::ClockBeforeRecord) {
+            let mut first = Batch::new();
+            put_clock(&mut first, partition, state.incarnation, clock, &change.added);
+            let _ = Stored::write(storage, &first)?;
+        }
         let unsettled = index(&mut self.batch, partition, state, key, record);
         // Before the write: a storage in memory overwrites in place what nobody holds.
         record.clear();
@@ -191,6 +215,9 @@ impl Replica {
                 Ok(Joined::Stored(stored))
             }
             Err(error) => {
+                if mutant::is(Mutant::ClockAheadOfRecords) {
+                    return Err(error);
+                }
                 // A clock that is ahead of its records deletes writes everywhere.
                 let clock = Arc::make_mut(&mut state.clock);
                 *clock = clock.minus(&change.added);
@@ -307,13 +334,14 @@ impl Partition {
     fn load<S: Storage>(storage: &S, partition: PartitionId) -> Result<Self, StorageError> {
         // Lives of a partition that follow the first come with changing layouts.
         let incarnation = 1;
-        let (mut clock, mut unsettled, mut damage) = (DotSet::new(), BTreeSet::new(), None);
+        let (mut clock, mut unsettled, mut damage, mut lost) = (DotSet::new(), BTreeSet::new(), None, None);
         let mut prefix = partition.0.to_be_bytes().to_vec();
         prefix.extend_from_slice(&u32::to_be_bytes(incarnation));
         storage.scan(Space::Dots, &prefix, &mut |name, value| {
             let Some(rest) = name.strip_prefix(&prefix[..]) else { return ControlFlow::Break(()) };
             match rest.split_first() {
                 Some((&CLOCK_ROW, _)) => match decode_row(value) {
+                    Ok(_) if mutant::is(Mutant::LoseClockAtStart) && lost.is_none() => lost = Some(()),
                     Ok(row) => clock.union_with(&row),
                     Err(error) => damage = Some(error),
                 },

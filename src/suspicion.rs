@@ -2,6 +2,7 @@
 
 use std::time::Duration;
 
+use crate::mutant::{self, Mutant};
 use crate::time::{Time, micros};
 
 /// What a node knows of its peers' health, by their index in the layout. Fed with times, owns no timer.
@@ -33,6 +34,9 @@ impl Peers {
     pub(crate) fn heard(&mut self, peer: usize) -> bool {
         let peer = &mut self.list[peer];
         peer.waiting = None;
+        if mutant::is(Mutant::SuspectForEver) {
+            return false;
+        }
         std::mem::take(&mut peer.suspected)
     }
 

@@ -7,7 +7,7 @@ use std::path::{Path, PathBuf};
 /// Which floor each module stands on. A module uses only floors below its own, and its own without going in circles;
 /// the machines don't know one another. A new module must be placed here.
 const FLOORS: [&[&str]; 6] = [
-    &["bytes", "config", "dots", "error", "hash", "ids", "key", "time", "wire"],
+    &["bytes", "config", "dots", "error", "hash", "ids", "key", "mutant", "time", "wire"],
     &["causality", "ring", "suspicion", "verdict"],
     &["codec", "message", "reconcile", "request", "storage", "transport"],
     &["coordinate", "hint", "replica"],

@@ -3,6 +3,7 @@
 use super::record::Entry;
 use crate::dots::DotSet;
 use crate::ids::Dot;
+use crate::mutant::{self, Mutant};
 
 /// The dots that one side of a join speaks for: a set of its own, and one that many records share (a clock).
 ///
@@ -48,6 +49,9 @@ pub(crate) fn survives(dot: Dot, other: &[Entry], other_cover: Cover<'_>) -> boo
 /// Adds an entry of E' to what survived of E, unless it is there or in `cover`. Tells whether it did.
 pub(crate) fn bring(live: &mut Vec<Entry>, cover: &DotSet, entry: &Entry) -> bool {
     // An entry that was here a moment ago is in the other's list, so it survived.
+    if mutant::is(Mutant::DropConcurrent) && !live.is_empty() {
+        return false;
+    }
     let Err(at) = live.binary_search_by(|own| own.dot.cmp(&entry.dot)) else { return false };
     if cover.contains(entry.dot) {
         return false;

@@ -7,6 +7,7 @@ use crate::config::{Mode, Spread};
 use crate::error::{Answer, Refusal, Shortfall};
 use crate::ids::{NodeId, PartitionId};
 use crate::message::WriteRule;
+use crate::mutant::{self, Mutant};
 use crate::time::Time;
 use crate::verdict::{Decision, Verdict};
 
@@ -67,6 +68,7 @@ impl Putting {
         orders: &mut Vec<Order>,
     ) -> Self {
         let verdict = match rule.spread {
+            _ if mutant::is(Mutant::OneLess) => Verdict::of_nodes(rule.w.max(2) - 1, 0),
             Spread::Nodes => Verdict::of_nodes(rule.w, 0),
             Spread::Zones => Verdict::of_zones(rule.w, 0),
         };
@@ -96,7 +98,7 @@ impl Putting {
 
     fn ask(&mut self, node: NodeId, owner: NodeId, roster: Roster<'_>, now: Time, orders: &mut Vec<Order>) {
         // A hint counts toward W in sloppy mode alone.
-        let counts = node == owner || self.rule.mode == Mode::Sloppy;
+        let counts = node == owner || self.rule.mode == Mode::Sloppy || mutant::is(Mutant::CountHintsInStrict);
         let slot = counts.then(|| {
             let zone = if self.rule.spread == Spread::Zones { roster.zone(node) } else { 0 };
             self.verdict.ask(zone)
@@ -129,6 +131,13 @@ impl Putting {
 
     /// A node has stored it.
     pub(crate) fn stored(&mut self, node: NodeId) {
+        if mutant::is(Mutant::CountTwice)
+            && self.places.iter().any(|place| place.node == node && place.state == State::Stored)
+            && let Some(slot) =
+                self.places.iter().find(|place| place.state != State::Stored).and_then(|place| place.slot)
+        {
+            self.verdict.good(slot);
+        }
         if let Some(place) = self.places.iter_mut().find(|place| place.node == node) {
             place.state = State::Stored;
             if let Some(slot) = place.slot {

@@ -9,6 +9,7 @@ use crate::error::{Answer, PutError, Refusal, Shortfall};
 use crate::ids::{Dot, NodeId, Ticket};
 use crate::key::Key;
 use crate::message::{Forward, ForwardReply, Forwarded, Message, WriteRule};
+use crate::mutant::{self, Mutant};
 use crate::request::{Reply, Written};
 use crate::storage::Storage;
 use crate::time::{Time, micros};
@@ -74,7 +75,7 @@ impl<S: Storage> Shard<S> {
 
     pub(super) fn on_forward(&mut self, from: NodeId, forward: Forward) {
         let request = forward.request;
-        if self.turned_away.contains(&request) {
+        if self.turned_away.contains(&request) && !mutant::is(Mutant::ForgetTurnedAway) {
             return;
         }
         let refusal = self.check_layout(from, forward.layout).and_then(|()| self.check_owner(&forward.key)).err();
@@ -90,7 +91,15 @@ impl<S: Storage> Shard<S> {
         // What a peer claims to have left is no more than what a client may ask for here.
         let left = std::time::Duration::from_micros(forward.left).min(self.shared.timing.deadline.saturating_mul(100));
         let reply_to = ReplyTo::Peer { node: from, request, first: forward.first };
-        self.coordinate(reply_to, forward.key, forward.update, forward.rule, self.now.time + left);
+        let mut update = forward.update;
+        if mutant::is(Mutant::NameAgain)
+            && let [entry] = &update.live[..]
+        {
+            let dot = self.replica.next_dot(self.shared.actor, self.partition(&forward.key));
+            let seen = update.covered.minus(&update.events);
+            update = Arc::new(Update::put(Entry { dot, ..entry.clone() }, &seen));
+        }
+        self.coordinate(reply_to, forward.key, update, forward.rule, self.now.time + left);
     }
 
     pub(super) fn on_forward_reply(&mut self, from: NodeId, reply: ForwardReply) {

@@ -12,6 +12,7 @@ use crate::error::{GetError, PutError, Refusal};
 use crate::ids::{KeyspaceId, NodeId, Ticket};
 use crate::key::Key;
 use crate::message::{Message, Read, ReadReply, Repair, Shown};
+use crate::mutant::{self, Mutant};
 use crate::reconcile::Reconciled;
 use crate::request::{GetOptions, Reply, Versions};
 use crate::storage::Storage;
@@ -215,16 +216,25 @@ impl<S: Storage> Shard<S> {
 
     fn context_of(&self, key: &Key, view: View, fastest: Option<NodeId>) -> Context {
         let live = view.live.iter().map(|entry| entry.dot).collect();
+        let mut view = view;
+        let partition = self.partition(key);
+        if mutant::is(Mutant::ContextOfClock) && self.replica.owns(partition) {
+            let read = self.replica.read(&self.storage, partition, key, &mut Vec::new());
+            read.iter().for_each(|(_, clock)| view.covered.union_with(clock));
+        }
         Context::new(self.shared.identity, key.position(), live, view.covered, fastest)
     }
 
     /// Sends the joined state to the owners that would change by it. If all agreed, nobody is written to.
     fn repair_behind(&mut self, get: &GetOperation) {
         let behind = get.machine.behind();
-        if behind.is_empty() {
+        if behind.is_empty() || mutant::is(Mutant::RepairNever) {
             return;
         }
-        let view = get.machine.view();
+        let mut view = get.machine.view();
+        if mutant::is(Mutant::RepairWithOneSibling) {
+            view.live.truncate(1);
+        }
         let covered = Arc::new(view.covered);
         for node in behind {
             self.counters.repairs += 1;

@@ -8,6 +8,7 @@ use super::{Event, Output};
 use crate::hint::{HintStore, Outgoing};
 use crate::ids::NodeId;
 use crate::message::{HintItem, Hints, HintsReply, Message};
+use crate::mutant::{self, Mutant};
 use crate::storage::Storage;
 
 /// A batch of hints that a target has been sent. One is on its way at a time: a node that comes back is not stormed.
@@ -24,6 +25,9 @@ impl<S: Storage> Shard<S> {
     /// Sends a batch to every target that seems to be there and has none on its way.
     pub(super) fn handoff(&mut self) {
         self.handoff_due = self.now.time + self.shared.timing.handoff;
+        if mutant::is(Mutant::KeepHints) {
+            return;
+        }
         let targets: Vec<NodeId> = self.hints.targets().map(|(target, _)| target).collect();
         for target in targets {
             let Some(peer) = self.shared.layout.index_of(target) else { continue };
@@ -45,6 +49,12 @@ impl<S: Storage> Shard<S> {
         let number = self.operations.add(Operation::Delivery(delivery), self.now.time + pause);
         self.deliveries.insert(target, number);
         self.send_batch(number);
+        if mutant::is(Mutant::DropHintWhenSent)
+            && let Some(Operation::Delivery(delivery)) = self.operations.get(number)
+        {
+            let sent: Vec<_> = delivery.items.iter().flatten().cloned().collect();
+            let _ = self.hints.delivered(&mut self.storage, target, &sent);
+        }
     }
 
     /// Sends what is not acknowledged of a batch, under the same name each time, so that a late answer counts.
@@ -68,6 +78,9 @@ impl<S: Storage> Shard<S> {
         let mut done = Vec::with_capacity(hints.items.len());
         for item in &hints.items {
             let Ok(partition) = self.check_owner(&item.key) else { continue };
+            if mutant::is(Mutant::HintOverwrites) {
+                self.overwrite(partition, &item.key, &item.update.live);
+            }
             let stored = self.replica.update(&mut self.storage, partition, &item.key, &item.update);
             if let Ok(stored) = self.or_refuse(stored) {
                 self.lanes.wrote(&stored);

@@ -3,6 +3,7 @@
 use std::collections::VecDeque;
 
 use super::Output;
+use crate::mutant::{self, Mutant};
 use crate::request::Reply;
 use crate::storage::Stored;
 
@@ -38,6 +39,9 @@ impl Lanes {
     /// Acknowledges a write: the only way, and it takes the proof that the write was made.
     pub(super) fn acknowledge(&mut self, stored: &Stored, output: Output) {
         self.wrote(stored);
+        if mutant::is(Mutant::AcknowledgeUnsynced) {
+            return self.say(output);
+        }
         self.reveal(output);
     }
 

@@ -12,10 +12,11 @@ use crate::causality::{Context, Entry, Update};
 use crate::config::Durability;
 use crate::coordinate::{GetRule, Order, PutOutcome, Putting, Roster};
 use crate::dots::DotSet;
-use crate::error::{Answer, PutError, Refusal, Shortfall};
-use crate::ids::{Dot, KeyspaceId, NodeId, Ticket, WriteId};
+use crate::error::{Answer, PutError, Refusal, Shortfall, StorageError};
+use crate::ids::{Actor, Dot, KeyspaceId, NodeId, Start, Ticket, WriteId};
 use crate::key::Key;
 use crate::message::{ForwardReply, Forwarded, Message, Write, WriteReply, WriteRule};
+use crate::mutant::{self, Mutant};
 use crate::reconcile::{Reconciled, Sibling};
 use crate::replica::Joined;
 use crate::request::{PutOptions, Reply, Written};
@@ -125,9 +126,14 @@ impl<S: Storage> Shard<S> {
     /// Names the write, here, once: whatever is tried afterwards carries this dot.
     pub(super) fn write(&mut self, plan: Plan) {
         let partition = self.partition(&plan.key);
-        let dot = self.replica.next_dot(self.shared.actor, partition);
+        let dot = self.replica.next_dot(self.namer(), partition);
         let nothing = DotSet::new();
-        let context = plan.context.covered().unwrap_or(&nothing);
+        let mut context = plan.context.covered().unwrap_or(&nothing);
+        if mutant::is(Mutant::IgnoreContext) {
+            context = &nothing;
+        }
+        let clock = self.clock_of_mutant(&plan);
+        let context = clock.as_deref().unwrap_or(context);
         let update = match plan.value {
             None => Update::delete(dot, context),
             Some(value) => {
@@ -176,6 +182,26 @@ impl<S: Storage> Shard<S> {
             Some(_) => {}
             None => self.put_progress(number, false),
         }
+    }
+
+    /// Who names writes: this start.
+    pub(super) fn namer(&self) -> Actor {
+        let actor = self.shared.actor;
+        if mutant::is(Mutant::ReuseDots) {
+            return Actor { start: Start(0), ..actor };
+        }
+        actor
+    }
+
+    /// What two mistaken kinds of write would speak for.
+    fn clock_of_mutant(&self, plan: &Plan) -> Option<Arc<DotSet>> {
+        let speaks =
+            mutant::is(Mutant::WriteSpeaksForClock) || (mutant::is(Mutant::DeleteEverything) && plan.value.is_none());
+        let partition = self.partition(&plan.key);
+        if !speaks || !self.replica.owns(partition) {
+            return None;
+        }
+        self.replica.read(&self.storage, partition, &plan.key, &mut Vec::new()).ok().map(|(_, clock)| clock)
     }
 
     /// Applies a coordinator's own write; at the sibling cap the reconciler is asked to make one value of all.
@@ -304,6 +330,7 @@ impl<S: Storage> Shard<S> {
         let asked = put.machine.asked_at(from);
         match reply.result {
             Ok(()) => put.machine.stored(from),
+            Err(_) if mutant::is(Mutant::CountRefusals) => put.machine.stored(from),
             Err(refusal) => self.with_put(number, |machine, roster, orders| {
                 machine.refused(from, refusal, roster, now, orders);
             }),
@@ -373,6 +400,9 @@ impl<S: Storage> Shard<S> {
                         let context = self.seen_by_writer(key, update, self.shared.node, merged);
                         Ok(Written { context, owners, fallbacks, only_here, merged })
                     }
+                    PutOutcome::Failed(_) if mutant::is(Mutant::UnknownIsRefused) => {
+                        Err(PutError::Storage(StorageError::Full))
+                    }
                     PutOutcome::Failed(shortfall) => Err(PutError::Unavailable(shortfall)),
                 };
                 self.done_with_state(ticket, Reply::Put(result));
@@ -390,7 +420,7 @@ impl<S: Storage> Shard<S> {
     /// The client has seen its own write, and what it had read before. A merge it has not seen: to go on from one
     /// would supersede what others had put, though it was acknowledged to them.
     pub(super) fn seen_by_writer(&self, key: &Key, update: &Update, coordinator: NodeId, merged: bool) -> Context {
-        if merged {
+        if merged && !mutant::is(Mutant::ContextOfMerge) {
             return Context::empty();
         }
         let (live, covered) = (update.live.iter().map(|entry| entry.dot).collect(), update.covered.clone());
@@ -421,7 +451,7 @@ impl<S: Storage> Shard<S> {
 
     /// A conditional put goes on if exactly what its context was shown is there.
     pub(super) fn write_if_unchanged(&mut self, plan: Plan, live: &[Entry]) {
-        if plan.context.has_shown(live) {
+        if plan.context.has_shown(live) || mutant::is(Mutant::IgnoreCondition) {
             self.write(plan);
         } else {
             self.done_with_state(plan.ticket, Reply::Put(Err(PutError::Changed)));

@@ -4,12 +4,14 @@ use std::sync::Arc;
 
 use super::Output;
 use super::shard::Shard;
-use crate::causality::Update;
+use crate::causality::{Entry, Update};
 use crate::config::Durability;
+use crate::dots::DotSet;
 use crate::error::Refusal;
-use crate::ids::NodeId;
+use crate::ids::{NodeId, PartitionId};
 use crate::key::Key;
 use crate::message::{Message, Read, ReadReply, Repair, Shown, Write, WriteReply};
+use crate::mutant::{self, Mutant};
 use crate::storage::{Storage, Stored};
 
 impl<S: Storage> Shard<S> {
@@ -52,6 +54,9 @@ impl<S: Storage> Shard<S> {
     pub(super) fn check_stamps(&mut self, key: &Key, update: &Update) -> Result<(), Refusal> {
         let Some(keyspace) = self.shared.keyspace(key.keyspace()) else { return Ok(()) };
         let wall = self.now.wall;
+        if mutant::is(Mutant::BelieveFarFuture) {
+            return Ok(());
+        }
         if keyspace.reconciler.uses_stamps() && update.live.iter().any(|entry| self.clock.is_ahead(entry.stamp, wall)) {
             return Err(Refusal::ClockAhead);
         }
@@ -73,6 +78,7 @@ impl<S: Storage> Shard<S> {
         if self.replica.owns(partition) {
             let read = self.replica.read(&self.storage, partition, key, &mut self.name);
             let (record, clock) = self.or_refuse(read)?;
+            let clock = if mutant::is(Mutant::ShowNoClock) { Arc::default() } else { clock };
             return Ok(Shown::Owner { live: record.live, residual: record.residual, clock });
         }
         let held = self.hints.held(&self.storage, key);
@@ -80,11 +86,22 @@ impl<S: Storage> Shard<S> {
         Ok(held.map_or(Shown::Nothing, |update| Shown::Hint(Arc::new(update))))
     }
 
+    /// What a mistaken owner does: drops what it has and `live` has not.
+    pub(super) fn overwrite(&mut self, partition: PartitionId, key: &Key, live: &[Entry]) {
+        if let Ok((record, _)) = self.replica.read(&self.storage, partition, key, &mut Vec::new()) {
+            let own: DotSet = record.live.iter().map(|entry| entry.dot).collect();
+            let _ = self.replica.repair(&mut self.storage, partition, key, live, &own);
+        }
+    }
+
     pub(super) fn on_repair(&mut self, from: NodeId, repair: &Repair) {
         if self.check_layout(from, repair.layout).is_err() {
             return;
         }
         let Ok(partition) = self.check_owner(&repair.key) else { return };
+        if mutant::is(Mutant::RepairOverwrites) {
+            self.overwrite(partition, &repair.key, &repair.live);
+        }
         let repaired = self.replica.repair(&mut self.storage, partition, &repair.key, &repair.live, &repair.covered);
         if let Ok(stored) = self.or_refuse(repaired) {
             self.lanes.wrote(&stored);

@@ -100,6 +100,9 @@ impl History {
         }
         if reconciling == Reconciling::Keep {
             self.true_concurrency()?;
+        }
+        // A union holds what it has superseded.
+        if reconciling != Reconciling::Union {
             self.superseded_for_good()?;
         }
         // A node that forgot what it had acknowledged is the exception that every quorum makes.

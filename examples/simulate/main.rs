@@ -7,10 +7,15 @@
 //! cargo run --release --example simulate -- --trace SEED             # one seed: its story, and how it went
 //! cargo run --release --example simulate -- --trace SEED --save FILE # and keep the story
 //! cargo run --release --example simulate -- --replay FILE            # play a story that was kept
+//! cargo run --release --features mutants --example simulate -- --mutants   # are the checks any good?
 //! ```
 //! A seed that breaks a property is shortened and printed as a test. A fault or a rare branch that a long run never
-//! met is a failure too: what was not met was not tested.
+//! met is a failure too: what was not met was not tested. With `--mutants` deliberate faults are switched on, one after
+//! the other: each must be found within a thousand seeds.
 #![allow(clippy::disallowed_methods, reason = "the campaign is deterministic; how fast it runs is not")]
+
+#[cfg(feature = "mutants")]
+mod mutants;
 
 use std::error::Error;
 use std::process::ExitCode;
@@ -33,6 +38,8 @@ struct Options {
     save: Option<String>,
     replay: Option<String>,
     threads: usize,
+    #[cfg(feature = "mutants")]
+    mutants: bool,
 }
 
 #[derive(Default)]
@@ -58,10 +65,24 @@ fn main() -> ExitCode {
 }
 
 fn options() -> Result<Options, Box<dyn Error>> {
-    let mut options =
-        Options { seeds: 1_000, from: 0, only: None, trace: None, save: None, replay: None, threads: threads() };
+    let mut options = Options {
+        seeds: 1_000,
+        from: 0,
+        only: None,
+        trace: None,
+        save: None,
+        replay: None,
+        threads: threads(),
+        #[cfg(feature = "mutants")]
+        mutants: false,
+    };
     let mut arguments = std::env::args().skip(1);
     while let Some(argument) = arguments.next() {
+        #[cfg(feature = "mutants")]
+        if argument == "--mutants" {
+            options.mutants = true;
+            continue;
+        }
         if argument == "--quick" {
             options.seeds = 300;
             continue;
@@ -92,6 +113,10 @@ fn run(options: &Options) -> Result<bool, Box<dyn Error>> {
     if let Some(file) = &options.replay {
         let story: Story = std::fs::read_to_string(file)?.parse()?;
         return Ok(tell(&story));
+    }
+    #[cfg(feature = "mutants")]
+    if options.mutants {
+        return Ok(mutants::hunt(options.seeds, options.threads));
     }
     if let Some(seed) = options.trace {
         let story = draw(seed, options);
