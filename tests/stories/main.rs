@@ -6,5 +6,6 @@ mod failure;
 mod handoff;
 mod keyspaces;
 mod peers;
+mod riak;
 mod siblings;
 mod writes;
