@@ -4,6 +4,7 @@
 mod acknowledged;
 mod failure;
 mod handoff;
+mod jepsen;
 mod keyspaces;
 mod peers;
 mod riak;
