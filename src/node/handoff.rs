@@ -107,7 +107,12 @@ impl<S: Storage> Shard<S> {
                 self.counters.hints_delivered += count;
                 self.lanes.wrote(&stored);
             }
-            Err(error) => self.storage_failed(error),
+            Err(error) => {
+                // The hints are still there. To begin again at once would spin for as long as the disk is full: the
+                // next try is at `handoff_due`.
+                self.storage_failed(error);
+                return self.end_delivery(number);
+            }
         }
         if complete {
             self.end_delivery(number);

@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use quorate::sim::Sim;
+use quorate::sim::{DiskFault, Sim};
 use quorate::{Context, Event, NodeId, PutOptions};
 
 fn owners(sim: &Sim) -> [NodeId; 3] {
@@ -114,4 +114,27 @@ fn where_there_is_no_other_node_the_coordinator_keeps_the_hint_and_says_when_it_
     sim.settle();
     assert_eq!(sim.stored(a, "cart"), ["9"]);
     assert!(sim.events().iter().any(|(_, node, event)| (*node, event) == (b, &Event::HintsDelivered(a))));
+}
+
+#[test]
+fn a_holder_whose_disk_is_full_tries_again_in_its_time_and_not_at_once() {
+    let mut sim = Sim::new(3, 7);
+    let [a, b, _] = owners(&sim);
+    sim.crash(a);
+    sim.put(b, "cart", "book").unwrap();
+    sim.run_for(Duration::from_millis(500));
+    assert_eq!(sim.debt(), [(b, a, 1)]);
+    sim.disk(b)[0].set(DiskFault::Writes, true);
+    sim.restart(a);
+    // Steps and not time alone: a holder that spins would never let it pass.
+    let (until, mut steps) = (sim.now() + Duration::from_secs(20), 0);
+    while sim.now() < until && steps < 20_000 && sim.advance() {
+        steps += 1;
+    }
+    let failed = sim.events().iter().filter(|(_, node, event)| *node == b && matches!(event, Event::StorageFailed(_)));
+    assert!((2..=50).contains(&failed.count()) && sim.now() >= until, "{steps} steps");
+    assert_eq!((sim.stored(a, "cart"), sim.debt()), (vec!["book".into()], vec![(b, a, 1)]));
+    sim.disk(b)[0].set(DiskFault::Writes, false);
+    sim.settle();
+    assert!(sim.debt().is_empty());
 }
