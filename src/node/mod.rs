@@ -297,7 +297,8 @@ impl<S: Storage> Node<S> {
         }
     }
 
-    /// How many requests, its own and others', are in progress.
+    /// How many requests, its own and others', are in progress. Each has a deadline. Hints on their way home have none
+    /// and are not counted.
     #[must_use]
     pub fn in_flight(&self) -> usize {
         self.shards.iter().map(Shard::in_flight).sum()

@@ -336,6 +336,7 @@ impl<S: Storage> Shard<S> {
             };
             self.lanes.release(Output::Done(ticket, stopped));
         }
+        self.deliveries.clear();
         for operation in self.operations.drain() {
             let reply = match operation {
                 Operation::Get(get) => get.abandoned(),
@@ -388,8 +389,9 @@ impl<S: Storage> Shard<S> {
         self.hints.targets().map(|(target, queue)| (target, queue.count))
     }
 
+    /// Requests alone: they have deadlines, where a delivery of hints goes on for as long as its target refuses.
     pub(super) fn in_flight(&self) -> usize {
-        self.operations.len()
+        self.operations.len() - self.deliveries.len()
     }
 
     pub(super) fn storage(&self) -> &S {

@@ -181,7 +181,8 @@ impl<S: Storage + 'static> Server<S> {
         self.cell.look(|state| state.node.as_ref().map(look))
     }
 
-    /// Stops in good order: takes no further requests, waits for those in progress (each has a deadline), syncs.
+    /// Stops in good order: takes no further requests, waits for those in progress (each has a deadline), syncs. Hints
+    /// on their way home are not waited for: they stay until their targets have acknowledged them.
     #[must_use]
     pub fn stop(mut self) -> Stopped<S> {
         self.cell.closing.store(true, Ordering::SeqCst);

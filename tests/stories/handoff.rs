@@ -138,3 +138,22 @@ fn a_holder_whose_disk_is_full_tries_again_in_its_time_and_not_at_once() {
     sim.settle();
     assert!(sim.debt().is_empty());
 }
+
+#[test]
+fn a_target_whose_disk_is_full_keeps_its_hints_waiting_and_nobody_else() {
+    let mut sim = Sim::new(3, 8);
+    let [a, b, _] = owners(&sim);
+    sim.crash(a);
+    sim.put(b, "cart", "book").unwrap();
+    sim.run_for(Duration::from_millis(500));
+    sim.disk(a)[0].set(DiskFault::Writes, true);
+    sim.restart(a);
+    sim.run_for(Duration::from_secs(30));
+    assert_eq!(sim.debt(), [(b, a, 1)]);
+    // A program that stops in good order waits for requests: one without a deadline would keep it for ever.
+    assert_eq!(sim.node(b).unwrap().in_flight(), 0, "a delivery is no request");
+    sim.disk(a)[0].set(DiskFault::Writes, false);
+    sim.settle();
+    assert_eq!(sim.stored(a, "cart"), ["book"]);
+    assert!(sim.debt().is_empty());
+}
