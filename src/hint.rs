@@ -32,6 +32,9 @@ pub(crate) struct Queue {
     pub(crate) bytes: u64,
 }
 
+/// More versions than a node ever gives.
+const VERSIONS: u64 = 1 << 62;
+
 /// A hint as it leaves, with the version that its acknowledgement must name.
 #[derive(Clone, Debug)]
 pub(crate) struct Outgoing {
@@ -61,7 +64,11 @@ impl HintStore {
                 let queue = store.targets.entry(NodeId(u64::from_be_bytes(*target))).or_default();
                 queue.count += 1;
                 queue.bytes += value.len() as u64;
-                store.next_version = store.next_version.max(version + 1);
+                // A version beyond what any node counts to is damage outside the checksum. It still names this hint, as
+                // any other would, and the next versions stay clear of it.
+                if version < VERSIONS {
+                    store.next_version = store.next_version.max(version + 1);
+                }
                 ControlFlow::Continue(())
             }
             _ => {
@@ -214,4 +221,47 @@ fn version(value: &[u8]) -> Option<(u64, &[u8])> {
 fn decode(value: &Bytes) -> Result<(u64, Update), FormatError> {
     let (version, _) = version(value).ok_or(FormatError::Truncated)?;
     Ok((version, Update::decode(&value.slice(8..value.len()))?))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::causality::{Entry, Stamp};
+    use crate::dots::DotSet;
+    use crate::ids::{Actor, Dot, KeyspaceId, Start};
+    use crate::storage::MemoryStorage;
+
+    const SECRET: Secret = Secret::new([1; 16]);
+    const TARGET: NodeId = NodeId(3);
+
+    fn key(name: &str) -> Key {
+        Key::new(&SECRET, KeyspaceId(1), name.as_bytes())
+    }
+
+    fn update(counter: u64, bytes: usize) -> Update {
+        let actor = Actor { node: NodeId(1), start: Start(1) };
+        let (dot, value) = (Dot { actor, counter }, Bytes::from(vec![7; bytes]));
+        Update::put(Entry { dot, write_id: None, stamp: Stamp(1), value }, &DotSet::new())
+    }
+
+    #[test]
+    fn a_version_that_is_damaged_to_the_largest_number_stops_neither_the_node_nor_its_hints() {
+        let mut storage = MemoryStorage::new();
+        let mut hints = HintStore::open(&storage).unwrap();
+        hints.keep(&mut storage, TARGET, &key("k"), &update(1, 10), 1 << 20).unwrap();
+        let mut name = Vec::new();
+        hint_name(&mut name, TARGET, &key("k"));
+        let mut value = storage.get(Space::Hints, &name).unwrap().unwrap().to_vec();
+        value[..8].fill(0xff);
+        let mut batch = Batch::new();
+        batch.put(Space::Hints, &name, &value);
+        storage.write(&batch).unwrap();
+
+        let mut hints = HintStore::open(&storage).unwrap();
+        hints.keep(&mut storage, TARGET, &key("other"), &update(2, 10), 1 << 20).unwrap();
+        let outgoing = HintStore::batch(&storage, &SECRET, TARGET, 10).unwrap();
+        assert_eq!(outgoing.len(), 2);
+        assert_eq!(hints.delivered(&mut storage, TARGET, &outgoing).unwrap().1, 2);
+        assert_eq!(hints.targets().count(), 0);
+    }
 }
