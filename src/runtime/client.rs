@@ -85,27 +85,46 @@ impl Bucket {
         self.send(self.put_request(key.into(), None, context, options), written)
     }
 
-    /// Reads several keys at once: one step of the node, one batch of messages to each peer.
+    /// Reads several keys at once: a step of the node for each, one batch of messages to each peer for every 256.
     pub fn get_many<K: Into<Bytes>>(
         &self,
         keys: impl IntoIterator<Item = K>,
     ) -> PendingAll<Result<Versions, GetError>> {
+        self.get_many_with(keys, &GetOptions::default())
+    }
+
+    /// Reads several keys at once, otherwise than the keyspace's defaults say.
+    pub fn get_many_with<K: Into<Bytes>>(
+        &self,
+        keys: impl IntoIterator<Item = K>,
+        options: &GetOptions,
+    ) -> PendingAll<Result<Versions, GetError>> {
         let requests = keys.into_iter().map(|key| Request::Get {
             keyspace: self.keyspace,
             key: key.into(),
-            options: GetOptions::default(),
+            options: options.clone(),
         });
         self.send_all(requests, versions)
     }
 
-    /// Writes several keys at once. They are independent: some may succeed where others fail.
+    /// Writes several keys at once, with one sync and one batch of messages to each peer for every 256. They are
+    /// independent: some may succeed where others fail.
     pub fn put_many<K: Into<Bytes>, V: Into<Bytes>>(
         &self,
         puts: impl IntoIterator<Item = (K, V, Context)>,
     ) -> PendingAll<Result<Written, PutError>> {
-        let requests = puts.into_iter().map(|(key, value, context)| {
-            self.put_request(key.into(), Some(value.into()), &context, PutOptions::default())
-        });
+        self.put_many_with(puts, &PutOptions::default())
+    }
+
+    /// Writes several keys at once, otherwise than the keyspace's defaults say.
+    pub fn put_many_with<K: Into<Bytes>, V: Into<Bytes>>(
+        &self,
+        puts: impl IntoIterator<Item = (K, V, Context)>,
+        options: &PutOptions,
+    ) -> PendingAll<Result<Written, PutError>> {
+        let requests = puts
+            .into_iter()
+            .map(|(key, value, context)| self.put_request(key.into(), Some(value.into()), &context, options.clone()));
         self.send_all(requests, written)
     }
 

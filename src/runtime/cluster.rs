@@ -268,9 +268,10 @@ impl<S: Storage + 'static> Cluster<S> {
     /// takes longer than `timeout`.
     #[must_use]
     pub fn settle(&self, timeout: Duration) -> bool {
-        let until = Instant::now() + timeout;
+        // Later than any clock can tell is never.
+        let until = Instant::now().checked_add(timeout);
         while !self.is_settled() {
-            if Instant::now() > until {
+            if until.is_some_and(|until| Instant::now() > until) {
                 return false;
             }
             std::thread::park_timeout(Duration::from_millis(2));

@@ -19,9 +19,15 @@ pub struct Pending<T> {
     read: fn(Reply) -> T,
 }
 
-/// Answers that are on their way, in the order of their requests.
+/// Answers that are on their way, in the order of their requests: wait for all, wait until a deadline, or await them.
+///
+/// Dropping it cancels nothing.
 #[must_use = "the requests run, but their outcomes are not looked at"]
-pub struct PendingAll<T>(Vec<Pending<T>>);
+pub struct PendingAll<T> {
+    list: Vec<Pending<T>>,
+    /// So many of the first are known to be there, lest each look begin with them again.
+    arrived: usize,
+}
 
 /// Where an answer is put.
 #[derive(Default)]
@@ -80,25 +86,37 @@ impl<T> Pending<T> {
     /// # Errors
     /// The handle itself, if the answer is not there yet; the request goes on.
     pub fn wait_for(self, timeout: Duration) -> Result<T, Self> {
-        let until = Instant::now() + timeout;
+        if self.arrives(deadline(timeout)) { Ok(self.wait()) } else { Err(self) }
+    }
+
+    /// Blocks until the answer is there, and leaves it, or until `until`. Tells whether it is there.
+    fn arrives(&self, until: Option<Instant>) -> bool {
         let mut state = self.slot.state.lock();
-        loop {
-            match std::mem::replace(&mut *state, State::WaitedFor) {
-                State::Done(reply) => {
-                    *state = State::Taken;
-                    return Ok((self.read)(reply));
+        while !matches!(*state, State::Done(_)) {
+            *state = State::WaitedFor;
+            let timed_out = match until {
+                Some(until) => self.slot.arrived.wait_until(&mut state, until).timed_out(),
+                None => {
+                    self.slot.arrived.wait(&mut state);
+                    false
                 }
-                State::Open | State::Awaited(_) | State::WaitedFor => {
-                    if self.slot.arrived.wait_until(&mut state, until).timed_out() && !matches!(*state, State::Done(_))
-                    {
-                        *state = State::Open;
-                        drop(state);
-                        return Err(self);
-                    }
-                }
-                State::Taken => unreachable!("waiting takes the answer and the handle with it"),
+            };
+            if timed_out && !matches!(*state, State::Done(_)) {
+                *state = State::Open;
+                return false;
             }
         }
+        true
+    }
+
+    /// Whether the answer is there; if not, `context` is woken when it is.
+    fn is_done_or_wakes(&self, context: &Context<'_>) -> bool {
+        let mut state = self.slot.state.lock();
+        let done = matches!(*state, State::Done(_));
+        if !done {
+            *state = State::Awaited(context.waker().clone());
+        }
+        done
     }
 
     /// Whether the answer is there.
@@ -128,19 +146,52 @@ impl<T> Future for Pending<T> {
 
 impl<T> PendingAll<T> {
     pub(super) const fn new(list: Vec<Pending<T>>) -> Self {
-        Self(list)
+        Self { list, arrived: 0 }
     }
 
     /// Blocks until all answers are there.
     pub fn wait(self) -> Vec<T> {
-        self.0.into_iter().map(Pending::wait).collect()
+        self.list.into_iter().map(Pending::wait).collect()
+    }
+
+    /// Blocks until all answers are there, or for `timeout`.
+    ///
+    /// # Errors
+    /// The handle itself with what has come so far, if answers are missing; the requests go on.
+    pub fn wait_for(self, timeout: Duration) -> Result<Vec<T>, Self> {
+        let until = deadline(timeout);
+        if self.list.iter().all(|pending| pending.arrives(until)) { Ok(self.wait()) } else { Err(self) }
     }
 
     /// The answers one by one.
     #[must_use]
     pub fn into_pendings(self) -> Vec<Pending<T>> {
-        self.0
+        self.list
     }
+}
+
+// It holds answers by their handles, and never by a pinned place.
+impl<T> Unpin for PendingAll<T> {}
+
+impl<T> Future for PendingAll<T> {
+    type Output = Vec<T>;
+
+    /// All answers, in the order of their requests; none if it is polled again after it was ready.
+    fn poll(mut self: Pin<&mut Self>, context: &mut Context<'_>) -> Poll<Vec<T>> {
+        while let Some(next) = self.list.get(self.arrived) {
+            if !next.is_done_or_wakes(context) {
+                return Poll::Pending;
+            }
+            self.arrived += 1;
+        }
+        self.arrived = 0;
+        Poll::Ready(std::mem::take(&mut self.list).into_iter().map(Pending::wait).collect())
+    }
+}
+
+/// When a wait that begins now ends; never, if that is later than any clock can tell.
+fn deadline(timeout: Duration) -> Option<Instant> {
+    Instant::now().checked_add(timeout)
 }
 
 impl<T> fmt::Debug for Pending<T> {
@@ -151,7 +202,7 @@ impl<T> fmt::Debug for Pending<T> {
 
 impl<T> fmt::Debug for PendingAll<T> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(f, "PendingAll({})", self.0.len())
+        write!(f, "PendingAll({})", self.list.len())
     }
 }
 
@@ -188,6 +239,13 @@ mod tests {
     }
 
     #[test]
+    fn a_timeout_beyond_all_measure_is_none() {
+        let (slot, pending) = pending();
+        slot.fill(reply());
+        assert!(pending.wait_for(Duration::MAX).unwrap());
+    }
+
+    #[test]
     fn an_executor_is_woken_once() {
         struct Count(AtomicUsize);
         impl Wake for Count {
@@ -203,5 +261,21 @@ mod tests {
         slot.fill(reply());
         assert_eq!(count.0.load(Ordering::Relaxed), 1);
         assert_eq!(Pin::new(&mut pending).poll(&mut context), Poll::Ready(true));
+    }
+    #[test]
+    fn several_answers_are_waited_for_and_awaited_together_in_the_order_of_their_requests() {
+        let (slots, list): (Vec<_>, Vec<_>) = (0..3).map(|_| pending()).unzip();
+        let all = PendingAll::new(list);
+        slots[2].fill(reply());
+        let mut all = all.wait_for(Duration::from_millis(1)).unwrap_err();
+        let mut context = Context::from_waker(Waker::noop());
+        slots[0].fill(Reply::Put(Err(crate::error::PutError::Stopped)));
+        assert!(Pin::new(&mut all).poll(&mut context).is_pending());
+        slots[1].fill(reply());
+        assert_eq!(Pin::new(&mut all).poll(&mut context), Poll::Ready(vec![false, true, true]));
+
+        let (slots, list): (Vec<_>, Vec<_>) = (0..2).map(|_| pending()).unzip();
+        slots.iter().for_each(|slot| slot.fill(reply()));
+        assert_eq!(PendingAll::new(list).wait_for(Duration::ZERO).unwrap(), [true, true]);
     }
 }
