@@ -192,6 +192,20 @@ fn strangers_are_not_listened_to() {
 }
 
 #[test]
+fn a_batch_of_more_requests_than_a_node_takes_at_once_is_taken_bit_by_bit() {
+    let cluster = Cluster::builder(3).start().unwrap();
+    let bucket = cluster.client(NodeId(1)).unwrap().bucket("default").unwrap();
+    let puts = || (0..20_000).map(|index| (format!("k{index}"), "v", Context::empty()));
+    let all_owners = PutOptions { w: Some(3), ..PutOptions::default() };
+    for results in [bucket.put_many(puts()).wait(), bucket.put_many_with(puts(), &all_owners).wait()] {
+        let refused = results.iter().filter(|result| result.is_err()).count();
+        assert_eq!(refused, 0, "of {}: {:?}", results.len(), results.iter().find(|result| result.is_err()));
+    }
+    let read = bucket.get_many_with(["k1", "k19999"], &GetOptions { r: Some(4), ..GetOptions::default() });
+    assert_eq!(read.wait(), vec![Err(GetError::Quorum { asked: 4, n: 3 }); 2]);
+}
+
+#[test]
 fn unknown_keyspaces_and_garbled_cursors_are_refused() {
     let cluster = Cluster::builder(3).start().unwrap();
     let client = cluster.client(NodeId(1)).unwrap();
@@ -252,4 +266,5 @@ fn durations_beyond_all_measure_neither_panic_nor_hang() {
     let options = PutOptions { deadline: Some(Duration::MAX), ..PutOptions::default() };
     sim.put_with(bystander, "k", Some("v"), &Context::empty(), options).unwrap();
     assert_eq!(sim.values(bystander, "k"), ["v"]);
+    assert!(Cluster::builder(3).start().unwrap().settle(Duration::MAX));
 }

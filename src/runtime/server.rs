@@ -405,19 +405,24 @@ impl<S: Storage> Door for NodeCell<S> {
     }
 
     fn call_all(&self, calls: Vec<Call>) {
-        run(|| {
-            for (request, slot) in calls {
-                if self.closing.load(Ordering::Relaxed) {
-                    slot.fill(stopped(&request));
-                    continue;
+        let mut calls = calls.into_iter().peekable();
+        // Within one `run` nothing is delivered before the node has taken all in: a large batch would be in progress
+        // at once, and most of it refused for that.
+        while calls.peek().is_some() {
+            run(|| {
+                for (request, slot) in calls.by_ref().take(DRAIN) {
+                    if self.closing.load(Ordering::Relaxed) {
+                        slot.fill(stopped(&request));
+                        continue;
+                    }
+                    let refusal = overloaded(&request);
+                    if !self.enqueue(Incoming::Call((request, Arc::clone(&slot)))) {
+                        slot.fill(refusal);
+                    }
                 }
-                let refusal = overloaded(&request);
-                if !self.enqueue(Incoming::Call((request, Arc::clone(&slot)))) {
-                    slot.fill(refusal);
-                }
-            }
-            self.drive(clock::now());
-        });
+                self.drive(clock::now());
+            });
+        }
         self.arm();
     }
 
