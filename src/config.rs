@@ -201,6 +201,9 @@ impl Limits {
                 return Err(ConfigError::Limit { name, value });
             }
         }
+        if self.hint_bytes == 0 {
+            return Err(ConfigError::Limit { name: "hint_bytes", value: 0 });
+        }
         let least = (self.key + self.value + self.context).saturating_mul(2);
         if self.frame < least {
             return Err(ConfigError::Frame { frame: self.frame, least });
@@ -211,7 +214,8 @@ impl Limits {
 
 impl Timing {
     /// # Errors
-    /// [`ConfigError::Timing`] for a duration of zero, or a fallback or suspicion that comes after the deadline.
+    /// [`ConfigError::Timing`] for a duration of zero (but `skew`, which may be), a fallback that comes no sooner than
+    /// the deadline, or a suspicion that comes later.
     pub fn validate(&self) -> Result<(), ConfigError> {
         let durations = [
             ("deadline", self.deadline),
@@ -229,6 +233,9 @@ impl Timing {
         }
         if self.fallback >= self.deadline {
             return Err(ConfigError::Timing { name: "fallback", duration: self.fallback });
+        }
+        if self.suspect > self.deadline {
+            return Err(ConfigError::Timing { name: "suspect", duration: self.suspect });
         }
         Ok(())
     }
@@ -261,7 +268,7 @@ pub enum ConfigError {
     /// A bound is zero or beyond 4 GiB. Nothing was opened.
     #[error("the bound {name} can't be {value}")]
     Limit {
-        /// The bound's name in [`Limits`].
+        /// The bound's name in [`Limits`], or `max_siblings` of a keyspace.
         name: &'static str,
         /// Its value.
         value: usize,
@@ -327,8 +334,10 @@ mod tests {
         assert_eq!(Limits::default().validate(), Ok(()));
         assert_eq!(Timing::default().validate(), Ok(()));
         assert!(Limits { key: 0, ..Limits::default() }.validate().is_err());
+        assert!(Limits { hint_bytes: 0, ..Limits::default() }.validate().is_err());
         assert!(Limits { frame: 1 << 20, ..Limits::default() }.validate().is_err());
         assert!(Timing { probe: Duration::ZERO, ..Timing::default() }.validate().is_err());
         assert!(Timing { fallback: Duration::from_secs(3), ..Timing::default() }.validate().is_err());
+        assert!(Timing { suspect: Duration::from_secs(3), ..Timing::default() }.validate().is_err());
     }
 }

@@ -82,6 +82,13 @@ fn settings_that_do_not_go_together_open_nothing() {
     let five = vec![Keyspace::new("a").quorum(Quorum::new(5, 3, 3).unwrap())];
     let five = Setup { keyspaces: five, ..setup(1, 3) };
     assert!(matches!(open(five), Err(OpenError::Config(ConfigError::Replicas { .. }))));
+    let none = vec![Keyspace::new("a").max_siblings(0)];
+    let none = open(Setup { keyspaces: none, ..setup(1, 3) });
+    assert!(matches!(none, Err(OpenError::Config(ConfigError::Limit { name: "max_siblings", value: 0 }))), "{none:?}");
+    let limits = Limits { hint_bytes: 0, ..Limits::default() };
+    assert!(matches!(open(Setup { limits, ..setup(1, 3) }), Err(OpenError::Config(ConfigError::Limit { .. }))));
+    let timing = Timing { suspect: Duration::from_secs(3), ..Timing::default() };
+    assert!(matches!(open(Setup { timing, ..setup(1, 3) }), Err(OpenError::Config(ConfigError::Timing { .. }))));
     let limits = Limits { value: 0, ..Limits::default() };
     assert!(matches!(open(Setup { limits, ..setup(1, 3) }), Err(OpenError::Config(ConfigError::Limit { .. }))));
     let timing = Timing { suspect: Duration::ZERO, ..Timing::default() };

@@ -83,7 +83,7 @@ impl Keyspace {
         self
     }
 
-    /// With at most so many siblings, if that is less than [`Limits::siblings`].
+    /// With at most so many siblings, at least one, if that is less than [`Limits::siblings`].
     #[must_use]
     pub const fn max_siblings(mut self, count: usize) -> Self {
         self.siblings = Some(count);
@@ -131,6 +131,10 @@ impl Setup {
             if keyspace.quorum.n() != self.layout.n() {
                 let (name, layout) = (keyspace.name.clone(), self.layout.n());
                 return Err(ConfigError::Replicas { keyspace: name, n: keyspace.quorum.n(), layout });
+            }
+            // It would refuse every put.
+            if keyspace.siblings == Some(0) {
+                return Err(ConfigError::Limit { name: "max_siblings", value: 0 });
             }
             if let Some(other) = self.keyspaces[..at].iter().find(|other| other.id == keyspace.id) {
                 return Err(ConfigError::Keyspaces(other.name.clone(), keyspace.name.clone()));
