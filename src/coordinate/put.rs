@@ -23,6 +23,10 @@ pub(crate) struct Putting {
     verdict: Verdict,
     /// Owners for whom this node keeps the hint itself.
     kept: Vec<NodeId>,
+    /// Timestamps decide, and no other node has believed this one yet.
+    doubted: bool,
+    /// Owners for whom this node is to keep a hint when somebody believes the timestamp.
+    held_back: Vec<NodeId>,
     answered: bool,
 }
 
@@ -59,9 +63,10 @@ pub(crate) enum Outcome {
 
 impl Putting {
     /// Starts; an owner that coordinates has applied the write already, and reports it with [`Putting::stored`] when
-    /// it is durable.
+    /// it is durable. `doubted` if timestamps decide: then this node keeps no hint before another has believed this one.
     pub(crate) fn start(
         rule: WriteRule,
+        doubted: bool,
         partition: PartitionId,
         roster: Roster<'_>,
         now: Time,
@@ -73,7 +78,8 @@ impl Putting {
             Spread::Zones => Verdict::of_zones(rule.w, 0),
         };
         let owners = roster.layout.owners(partition);
-        let mut put = Self { rule, partition, places: SmallVec::new(), verdict, kept: Vec::new(), answered: false };
+        let (places, kept, held_back) = (SmallVec::new(), Vec::new(), Vec::new());
+        let mut put = Self { rule, partition, places, verdict, kept, doubted, held_back, answered: false };
         // Suspicion may be wrong: where too few others are left to reach W, suspects are asked all the same.
         let healthy = owners.iter().filter(|&&node| !roster.is_suspected(node)).count();
         let desperate = match rule.mode {
@@ -111,16 +117,48 @@ impl Putting {
 
     /// Finds a node to keep the write for `owner`: the next healthy one that was not asked yet, else this one.
     fn stand_in(&mut self, owner: NodeId, roster: Roster<'_>, now: Time, orders: &mut Vec<Order>) {
+        // Nobody is asked to take, and nobody keeps, what a replica will not believe.
+        if self.is_unbelieved() {
+            return;
+        }
         let free = roster.fallbacks(self.partition).find(|node| self.places.iter().all(|place| place.node != *node));
         match free {
             Some(node) if self.places.len() < usize::from(Verdict::SLOTS) => {
                 self.ask(node, owner, roster, now, orders);
             }
-            _ if self.kept.contains(&owner) => {}
+            _ if self.kept.contains(&owner) || self.held_back.contains(&owner) => {}
+            _ if self.doubted => self.held_back.push(owner),
             _ => {
                 self.kept.push(owner);
                 orders.push(Order::Keep { owner });
             }
+        }
+    }
+
+    pub(crate) fn holds_back(&self) -> bool {
+        !self.held_back.is_empty()
+    }
+
+    /// Whether a replica has refused the timestamp.
+    fn is_unbelieved(&self) -> bool {
+        let refused = State::Failed(Answer::Refused(Refusal::ClockAhead));
+        self.places.iter().any(|place| place.state == refused)
+    }
+
+    /// Keeps what was held back, if another node has believed the timestamp, or none is left that could.
+    ///
+    /// As a hint a timestamp from a clock that is far ahead would come in by the back door: its target takes what is
+    /// kept for it whatever it says.
+    pub(crate) fn keep_held_back(&mut self, me: NodeId, expired: bool, orders: &mut Vec<Order>) {
+        if self.is_unbelieved() {
+            return;
+        }
+        let mut others = self.places.iter().filter(|place| place.node != me);
+        let believed = others.clone().any(|place| place.state == State::Stored);
+        if believed || expired || !others.any(|place| matches!(place.state, State::Waiting { .. })) {
+            self.doubted = false;
+            orders.extend(self.held_back.iter().map(|&owner| Order::Keep { owner }));
+            self.kept.append(&mut self.held_back);
         }
     }
 
@@ -162,9 +200,8 @@ impl Putting {
         };
         let (owner, slot) = (self.places[at].owner, self.places[at].slot);
         self.places[at].state = State::Failed(Answer::Refused(refusal));
-        // Another node is asked before the failure is counted, so that it is not final too early. But nobody is asked
-        // to take, and nobody keeps, what a replica will not believe: as a hint it would come in by the back door.
-        if refusal != Refusal::ClockAhead && !self.is_covered(owner) {
+        // Another node is asked before the failure is counted, so that it is not final too early.
+        if !self.is_covered(owner) {
             self.stand_in(owner, roster, now, orders);
         }
         if let Some(slot) = slot {
@@ -201,6 +238,7 @@ impl Putting {
     /// Whether the owner has it, or a node that keeps it for the owner does, or may yet.
     fn is_covered(&self, owner: NodeId) -> bool {
         self.kept.contains(&owner)
+            || self.held_back.contains(&owner)
             || self.places.iter().any(|place| {
                 place.owner == owner && matches!(place.state, State::Stored | State::Waiting { wait: Wait::Fresh, .. })
             })
@@ -208,8 +246,7 @@ impl Putting {
 
     /// Owners for whom nobody is known to have it: this node keeps it when the request is given up.
     pub(crate) fn uncovered(&self, roster: Roster<'_>) -> Vec<NodeId> {
-        let unbelieved = State::Failed(Answer::Refused(Refusal::ClockAhead));
-        if self.places.iter().any(|place| place.state == unbelieved) {
+        if self.is_unbelieved() {
             return Vec::new();
         }
         let covered = |owner: &NodeId| {

@@ -171,7 +171,8 @@ impl<S: Storage> Shard<S> {
         // Without a copy of its own there is nothing that the others' durability could be waived for.
         let rule = if local.is_some() { rule } else { WriteRule { durability: Durability::Quorum, ..rule } };
         let mut orders = std::mem::take(&mut self.orders);
-        let machine = Putting::start(rule, partition, self.roster(), self.now.time, &mut orders);
+        let stamps = self.shared.keyspace(key.keyspace()).is_some_and(|keyspace| keyspace.reconciler.uses_stamps());
+        let machine = Putting::start(rule, stamps, partition, self.roster(), self.now.time, &mut orders);
         let due = machine.due(self.shared.patience()).unwrap_or(deadline).min(deadline);
         let operation = PutOperation { reply_to, key, update, rule, deadline, machine };
         let number = self.operations.add(Operation::Put(operation), due);
@@ -364,6 +365,11 @@ impl<S: Storage> Shard<S> {
 
     /// Answers the client if the verdict is final, and ends the operation when nothing is left to wait for.
     fn put_progress(&mut self, number: u64, expired: bool) {
+        let Some(Operation::Put(put)) = self.operations.get_mut(number) else { return };
+        if put.machine.holds_back() {
+            let me = self.shared.node;
+            self.with_put(number, |machine, _, orders| machine.keep_held_back(me, expired, orders));
+        }
         let Some(Operation::Put(put)) = self.operations.get_mut(number) else { return };
         let outcome = put.machine.outcome(expired);
         let over = expired || put.machine.is_over();

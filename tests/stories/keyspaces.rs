@@ -3,6 +3,7 @@
 use std::collections::BTreeSet;
 use std::time::Duration;
 
+use quorate::error::{Answer, PutError, Refusal};
 use quorate::reconcile::LastWriteWins;
 use quorate::request::{Cursor, Page};
 use quorate::sim::Sim;
@@ -105,6 +106,53 @@ fn of_two_that_knew_nothing_of_each_other_every_node_shows_the_same() {
         sim.settle();
         let shown: BTreeSet<Vec<String>> = sim.members().into_iter().map(|node| sim.values(node, "k")).collect();
         assert_eq!(shown.len(), 1, "seed {seed}: {shown:?}");
+    }
+}
+
+#[test]
+fn a_timestamp_that_no_replica_believes_does_not_come_in_as_a_hint() {
+    let keyspace = Keyspace::new("sessions").reconciler(LastWriteWins);
+    let mut sim = Sim::builder(3, 6).keyspaces(vec![keyspace]).build();
+    let [a, b, _] = sim.owners("k")[..] else { unreachable!() };
+    sim.crash(b);
+    sim.put(a, "k", "present").unwrap();
+    sim.run_for(Duration::from_secs(3));
+    assert_eq!((sim.node(a).unwrap().suspects(), sim.debt()), (vec![b], vec![(a, b, 1)]));
+    sim.skew(a, 3_600_000_000);
+    let put = sim.put(a, "k", "future");
+    let ahead = Answer::Refused(Refusal::ClockAhead);
+    assert!(
+        matches!(&put, Err(PutError::Unavailable(short)) if short.answers.iter().any(|(_, answer)| *answer == ahead))
+    );
+    sim.run_for(Duration::from_secs(3));
+    sim.restart(b);
+    sim.settle();
+    assert_eq!(sim.stored(b, "k"), ["present"]);
+}
+
+#[test]
+fn where_timestamps_decide_a_hint_is_kept_once_another_has_believed_it_or_none_is_left_that_could() {
+    let keyspace = || Keyspace::new("sessions").reconciler(LastWriteWins);
+    let mut sim = Sim::builder(3, 7).keyspaces(vec![keyspace()]).build();
+    let [a, b, c] = sim.owners("k")[..] else { unreachable!() };
+    sim.crash(b);
+    sim.put(a, "k", "1").unwrap();
+    sim.run_for(Duration::from_secs(3));
+    sim.put(a, "other", "2").unwrap();
+    sim.run_for(Duration::from_millis(10));
+    assert_eq!(sim.debt(), [(a, b, 2)], "c has believed it, and nobody waits for more");
+    sim.crash(c);
+    let w = |w| PutOptions { w: Some(w), ..PutOptions::default() };
+    sim.put_with(a, "k", Some("3"), &Context::empty(), w(1)).unwrap();
+    sim.run_for(Duration::from_secs(3));
+    sim.put_with(a, "third", Some("4"), &Context::empty(), w(1)).unwrap();
+    sim.run_for(Duration::from_millis(10));
+    assert_eq!(sim.debt(), [(a, b, 3), (a, c, 2)]);
+    sim.restart(b);
+    sim.restart(c);
+    sim.settle();
+    for key in ["k", "other", "third"] {
+        assert!([b, c].into_iter().all(|node| sim.stored(node, key) == sim.stored(a, key)), "{key}");
     }
 }
 
