@@ -103,6 +103,11 @@ pub struct Limits {
     /// Most siblings that a put may leave; at the cap the reconciler is asked to merge, and if it keeps all, the put
     /// is refused. Joins, repair and hints are never cut. Default 100, as in Riak.
     pub siblings: usize,
+    /// Most bytes that the values of one object may have together when a put is admitted; beyond them the put is treated
+    /// as one at the cap on siblings. Joins and repair are never cut: N coordinators can each admit as much at once, and
+    /// replicas join all of it. A hint that would grow beyond this by joining is refused for want of room. At least
+    /// `value`. Default 4 MiB: four of the longest values.
+    pub object: usize,
     /// Longest sealed context in bytes; a longer one is refused unread. Default 64 KiB: thousands of actors.
     pub context: usize,
     /// Most requests in progress at one node; a further one is refused as overloaded. Default 16,384: 16 × the
@@ -115,7 +120,9 @@ pub struct Limits {
     pub hint_batch: usize,
     /// Most keys in one page of a listing. Default 1,000.
     pub page: usize,
-    /// Longest frame of messages in bytes; a longer one is refused before it is decoded. Default 16 MiB: 16 values.
+    /// Longest frame of messages in bytes; a longer one is refused before it is decoded. At least four times `object`,
+    /// `key` and `context` together: what three coordinators admit at once, and one more. With N > 3 it should be N + 1
+    /// times as much, or an object that N coordinators filled at once can't be read. Default 32 MiB: enough for N = 6.
     pub frame: usize,
     /// Most messages that wait for a node; further ones are dropped, as a network may. Default 65,536.
     pub inbox: usize,
@@ -127,12 +134,13 @@ impl Default for Limits {
             key: 4 << 10,
             value: 1 << 20,
             siblings: 100,
+            object: 4 << 20,
             context: 64 << 10,
             in_flight: 16_384,
             hint_bytes: 256 << 20,
             hint_batch: 64,
             page: 1_000,
-            frame: 16 << 20,
+            frame: 32 << 20,
             inbox: 65_536,
         }
     }
@@ -183,12 +191,14 @@ impl Default for Timing {
 
 impl Limits {
     /// # Errors
-    /// [`ConfigError::Limit`] for a bound of zero, or for a frame that can't hold the largest value with its key.
+    /// [`ConfigError::Limit`] for a bound of zero or beyond 4 GiB (hints may have more), or for objects that can't hold
+    /// one value; [`ConfigError::Frame`] for a frame that can't hold four objects with key and context.
     pub fn validate(&self) -> Result<(), ConfigError> {
-        let bounds: [(&'static str, usize); 9] = [
+        let bounds: [(&'static str, usize); 10] = [
             ("key", self.key),
             ("value", self.value),
             ("siblings", self.siblings),
+            ("object", self.object),
             ("context", self.context),
             ("in_flight", self.in_flight),
             ("hint_batch", self.hint_batch),
@@ -204,7 +214,10 @@ impl Limits {
         if self.hint_bytes == 0 {
             return Err(ConfigError::Limit { name: "hint_bytes", value: 0 });
         }
-        let least = (self.key + self.value + self.context).saturating_mul(2);
+        if self.object < self.value {
+            return Err(ConfigError::Limit { name: "object", value: self.object });
+        }
+        let least = self.object.saturating_add(self.key).saturating_add(self.context).saturating_mul(4);
         if self.frame < least {
             return Err(ConfigError::Frame { frame: self.frame, least });
         }
@@ -265,7 +278,7 @@ pub enum ConfigError {
         /// What the layout has.
         layout: u8,
     },
-    /// A bound is zero or beyond 4 GiB. Nothing was opened.
+    /// A bound is zero or beyond 4 GiB, or that of an object is less than that of a value. Nothing was opened.
     #[error("the bound {name} can't be {value}")]
     Limit {
         /// The bound's name in [`Limits`], or `max_siblings` of a keyspace.
@@ -273,8 +286,8 @@ pub enum ConfigError {
         /// Its value.
         value: usize,
     },
-    /// The largest frame can't hold the largest value. Nothing was opened.
-    #[error("a frame of {frame} bytes can't hold key, value and context twice: it takes {least}")]
+    /// The longest frame can't hold the largest objects. Nothing was opened.
+    #[error("a frame of {frame} bytes can't hold four objects with key and context: it takes {least}")]
     Frame {
         /// The frame's bound.
         frame: usize,
@@ -336,6 +349,10 @@ mod tests {
         assert!(Limits { key: 0, ..Limits::default() }.validate().is_err());
         assert!(Limits { hint_bytes: 0, ..Limits::default() }.validate().is_err());
         assert!(Limits { frame: 1 << 20, ..Limits::default() }.validate().is_err());
+        assert!(Limits { object: (1 << 20) - 1, ..Limits::default() }.validate().is_err());
+        assert!(Limits { object: usize::MAX, ..Limits::default() }.validate().is_err());
+        assert!(Limits { frame: 4 * ((4 << 20) + (68 << 10)) - 1, ..Limits::default() }.validate().is_err());
+        assert_eq!(Limits { frame: 4 * ((4 << 20) + (68 << 10)), ..Limits::default() }.validate(), Ok(()));
         assert!(Timing { probe: Duration::ZERO, ..Timing::default() }.validate().is_err());
         assert!(Timing { fallback: Duration::from_secs(3), ..Timing::default() }.validate().is_err());
         assert!(Timing { suspect: Duration::from_secs(3), ..Timing::default() }.validate().is_err());

@@ -147,8 +147,8 @@ pub enum GetError {
     /// The node has as many requests in progress as it may. Nothing was changed.
     #[error("the node is overloaded")]
     Overloaded,
-    /// The keyspace's reconciler panicked on these siblings. Nothing was changed.
-    #[error("the reconciler panicked")]
+    /// The keyspace's reconciler panicked on these siblings, or picked one that isn't there. Nothing was changed.
+    #[error("the reconciler panicked, or picked a sibling that isn't there")]
     Reconciler,
     /// The node's storage is fenced, or the server was stopped. Nothing was changed.
     #[error("the node has stopped")]
@@ -209,8 +209,17 @@ pub enum PutError {
         /// How many are allowed.
         limit: usize,
     },
-    /// The keyspace's reconciler panicked on the siblings at the cap. Nothing was written.
-    #[error("the reconciler panicked")]
+    /// The values of the object together would have more bytes than they may, and the reconciler makes no smaller one of
+    /// them. Nothing was written; otherwise as [`PutError::TooManySiblings`].
+    #[error("the object would have {bytes} bytes in all its siblings, more than the limit of {limit}")]
+    ObjectTooLarge {
+        /// How many it would have.
+        bytes: usize,
+        /// How many are allowed.
+        limit: usize,
+    },
+    /// The keyspace's reconciler panicked on the siblings at the cap, or picked one that isn't there. Nothing was written.
+    #[error("the reconciler panicked, or picked a sibling that isn't there")]
     Reconciler,
     /// The coordinator's own storage failed before anything left it. Nothing was written.
     #[error(transparent)]

@@ -5,7 +5,8 @@ use std::ops::ControlFlow;
 use std::sync::Arc;
 
 use crate::bytes::Bytes;
-use crate::causality::Update;
+use crate::causality::{Update, value_bytes};
+use crate::config::Limits;
 use crate::error::StorageError;
 use crate::hash::Secret;
 use crate::ids::NodeId;
@@ -79,14 +80,16 @@ impl HintStore {
         damage.map_or(Ok(store), |error| Err(error.into()))
     }
 
-    /// Keeps an update for `target`, joined with what is kept already; at most `limit` bytes per target.
+    /// Keeps an update for `target`, joined with what is kept already; at most [`Limits::hint_bytes`] per target, and of
+    /// one object no more than [`Limits::object`]: a hint that no message can hold would never go home, and keep all
+    /// others waiting.
     pub(crate) fn keep<S: Storage>(
         &mut self,
         storage: &mut S,
         target: NodeId,
         key: &Key,
         update: &Update,
-        limit: u64,
+        limits: &Limits,
     ) -> Result<Kept, StorageError> {
         hint_name(&mut self.name, target, key);
         let old = storage.get(Space::Hints, &self.name)?;
@@ -95,7 +98,11 @@ impl HintStore {
             Some(_) if mutant::is(Mutant::HintReplacesHint) => Update::default(),
             Some(bytes) => decode(bytes)?.1,
         };
+        let most = limits.object.max(value_bytes(&kept.live));
         kept.join(update);
+        if old.is_some() && value_bytes(&kept.live) > most {
+            return Ok(Kept::Full);
+        }
         let version = self.next_version;
         self.batch.clear();
         let mut length = 0;
@@ -112,10 +119,8 @@ impl HintStore {
         );
         let queue = self.targets.entry(target).or_default();
         let bytes = queue.bytes - old.as_ref().map_or(0, |bytes| bytes.len() as u64) + length;
-        if !mutant::is(Mutant::UnboundedHints)
-            && bytes > limit
-            && length > old.as_ref().map_or(0, |bytes| bytes.len() as u64)
-        {
+        let growing = length > old.as_ref().map_or(0, |bytes| bytes.len() as u64);
+        if bytes > limits.hint_bytes && growing && !mutant::is(Mutant::UnboundedHints) {
             return Ok(Kept::Full);
         }
         let stored = Stored::write(storage, &self.batch)?;
@@ -140,25 +145,26 @@ impl HintStore {
         Ok(held)
     }
 
-    /// Up to `limit` hints for `target`, in the order of the ring.
+    /// Up to [`Limits::hint_batch`] hints for `target`, in the order of the ring, and no more than a frame holds.
     pub(crate) fn batch<S: Storage>(
         storage: &S,
         secret: &Secret,
         target: NodeId,
-        limit: usize,
+        limits: &Limits,
     ) -> Result<Vec<Outgoing>, StorageError> {
         const BYTES: usize = 1 << 20;
+        let most = limits.object.min(BYTES);
         let prefix = target.0.to_be_bytes();
         let (mut batch, mut bytes, mut damage) = (Vec::new(), 0, None);
         storage.scan(Space::Hints, &prefix, &mut |name, value| {
-            if !name.starts_with(&prefix) || batch.len() == limit || bytes > BYTES {
+            if !name.starts_with(&prefix) || batch.len() == limits.hint_batch || bytes > most {
                 return ControlFlow::Break(());
             }
             let key = name.get(16..).and_then(|full| Key::from_full(secret, Bytes::from(full)));
             match (key, decode(&Bytes::from(value))) {
                 (Some(key), Ok((version, update))) => {
                     batch.push(Outgoing { key, update: Arc::new(update), version });
-                    bytes += value.len();
+                    bytes += name.len() + value.len();
                 }
                 // One damaged hint must not hold up the others; it stays, and is reported.
                 (_, Err(error)) => damage = Some(error),
@@ -248,7 +254,7 @@ mod tests {
     fn a_version_that_is_damaged_to_the_largest_number_stops_neither_the_node_nor_its_hints() {
         let mut storage = MemoryStorage::new();
         let mut hints = HintStore::open(&storage).unwrap();
-        hints.keep(&mut storage, TARGET, &key("k"), &update(1, 10), 1 << 20).unwrap();
+        hints.keep(&mut storage, TARGET, &key("k"), &update(1, 10), &Limits::default()).unwrap();
         let mut name = Vec::new();
         hint_name(&mut name, TARGET, &key("k"));
         let mut value = storage.get(Space::Hints, &name).unwrap().unwrap().to_vec();
@@ -258,10 +264,27 @@ mod tests {
         storage.write(&batch).unwrap();
 
         let mut hints = HintStore::open(&storage).unwrap();
-        hints.keep(&mut storage, TARGET, &key("other"), &update(2, 10), 1 << 20).unwrap();
-        let outgoing = HintStore::batch(&storage, &SECRET, TARGET, 10).unwrap();
+        hints.keep(&mut storage, TARGET, &key("other"), &update(2, 10), &Limits::default()).unwrap();
+        let outgoing = HintStore::batch(&storage, &SECRET, TARGET, &Limits::default()).unwrap();
         assert_eq!(outgoing.len(), 2);
         assert_eq!(hints.delivered(&mut storage, TARGET, &outgoing).unwrap().1, 2);
         assert_eq!(hints.targets().count(), 0);
+    }
+
+    #[test]
+    fn a_hint_does_not_grow_by_joining_beyond_what_an_object_may_have() {
+        let mut storage = MemoryStorage::new();
+        let mut hints = HintStore::open(&storage).unwrap();
+        let limits = Limits { object: 100, ..Limits::default() };
+        let mut keep = |update: &Update| {
+            matches!(hints.keep(&mut storage, TARGET, &key("k"), update, &limits), Ok(Kept::Stored(_)))
+        };
+        assert!(keep(&update(1, 60)) && keep(&update(2, 40)));
+        assert!(!keep(&update(3, 1)), "101 bytes");
+        assert!(keep(&update(3, 0)) && keep(&update(1, 60)), "no larger than it is");
+        let mut replaces = update(4, 1);
+        replaces.covered = [1, 2, 3, 4].map(|counter| update(counter, 0).live[0].dot).into_iter().collect();
+        assert!(keep(&replaces), "it leaves less than there was");
+        assert_eq!(HintStore::batch(&storage, &SECRET, TARGET, &limits).unwrap()[0].update.live.len(), 1);
     }
 }

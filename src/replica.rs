@@ -5,7 +5,7 @@ use std::ops::{Bound, ControlFlow};
 use std::sync::Arc;
 
 use crate::bytes::Bytes;
-use crate::causality::{Change, Cover, Entry, Record, Update};
+use crate::causality::{Change, Cover, Entry, Record, Update, value_bytes};
 use crate::dots::DotSet;
 use crate::error::StorageError;
 use crate::hash::Secret;
@@ -43,12 +43,33 @@ struct Partition {
     swept: Bytes,
 }
 
+/// What a coordinator's own write may leave.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Cap {
+    pub(crate) siblings: usize,
+    /// Of all values together.
+    pub(crate) bytes: usize,
+}
+
+impl Cap {
+    /// For what is acknowledged elsewhere.
+    pub(crate) const NONE: Self = Self { siblings: usize::MAX, bytes: usize::MAX };
+
+    fn or_as_much_as(self, live: &[Entry]) -> Self {
+        Self { siblings: self.siblings.max(live.len()), bytes: self.bytes.max(value_bytes(live)) }
+    }
+
+    fn holds(self, live: &[Entry]) -> bool {
+        live.len() <= self.siblings && value_bytes(live) <= self.bytes
+    }
+}
+
 /// What became of a join.
 #[derive(Debug)]
 pub(crate) enum Joined {
     /// It is stored, or was there already.
     Stored(Stored),
-    /// It would leave more live entries than the cap: these. Nothing was stored.
+    /// It would leave more than the cap: these live entries. Nothing was stored.
     AtCap(Vec<Entry>),
 }
 
@@ -107,7 +128,7 @@ impl Replica {
         Ok((record, Arc::clone(&state.clock)))
     }
 
-    /// Joins a coordinator's own write, unless it would leave more than `cap` live entries.
+    /// Joins a coordinator's own write, unless it would leave more than `cap`.
     ///
     /// The cap is for this alone: a join of what is acknowledged elsewhere must never be cut.
     pub(crate) fn admit<S: Storage>(
@@ -116,7 +137,7 @@ impl Replica {
         partition: PartitionId,
         key: &Key,
         update: &Update,
-        cap: usize,
+        cap: Cap,
     ) -> Result<Joined, StorageError> {
         self.join(storage, partition, key, &update.live, update.cover(&DotSet::new()), &update.events, cap)
     }
@@ -129,7 +150,7 @@ impl Replica {
         key: &Key,
         update: &Update,
     ) -> Result<Stored, StorageError> {
-        stored(self.admit(storage, partition, key, update, usize::MAX))
+        stored(self.admit(storage, partition, key, update, Cap::NONE))
     }
 
     /// Joins a whole record: read repair.
@@ -143,7 +164,7 @@ impl Replica {
     ) -> Result<Stored, StorageError> {
         let nothing = DotSet::new();
         let cover = Cover { own: covered, shared: &nothing };
-        stored(self.join(storage, partition, key, live, cover, &nothing, usize::MAX))
+        stored(self.join(storage, partition, key, live, cover, &nothing, Cap::NONE))
     }
 
     #[expect(clippy::too_many_arguments, reason = "a storage, a place, and the four parts of a join")]
@@ -155,12 +176,11 @@ impl Replica {
         live: &[Entry],
         cover: Cover<'_>,
         events: &DotSet,
-        cap: usize,
+        cap: Cap,
     ) -> Result<Joined, StorageError> {
         let state = state_mut(&mut self.partitions, partition);
         self.name.clear();
         object_name(&mut self.name, partition, state.incarnation, key);
-        let cap = if mutant::is(Mutant::CutAtJoin) { cap.min(3) } else { cap };
         let record = &mut self.record;
         let dropped = match storage.get(Space::Objects, &self.name)? {
             None => {
@@ -169,8 +189,6 @@ impl Replica {
             }
             Some(bytes) => record.decode_survivors(&bytes, live, cover)?,
         };
-        // Who leaves fewer siblings than there were is not turned away for those that remain.
-        let cap = if mutant::is(Mutant::CutAtJoin) { cap } else { cap.max(record.live.len() + dropped) };
         let clock = Arc::make_mut(&mut state.clock);
         if mutant::is(Mutant::TimestampBeatsCausality)
             && let Some(latest) = record.live.iter().map(|entry| entry.stamp).max()
@@ -182,14 +200,19 @@ impl Replica {
         let change = record.take_in(clock, live, cover, events, dropped > 0);
         self.batch.clear();
         if mutant::is(Mutant::CutAtJoin) {
-            record.live.truncate(cap);
+            record.live.truncate(3);
         }
         if mutant::is(Mutant::ForgetResidual) {
             record.residual = DotSet::new();
         }
-        if change.live && record.live.len() > cap {
-            *clock = clock.minus(&change.added);
-            return Ok(Joined::AtCap(std::mem::take(&mut record.live)));
+        if change.live && !cap.holds(&record.live) {
+            // Who leaves no more than there was is not turned away for what remains.
+            let mut before = Record::default();
+            let loaded = load(storage, &self.name, &mut before);
+            if loaded.is_err() || !cap.or_as_much_as(&before.live).holds(&record.live) {
+                *clock = clock.minus(&change.added);
+                return loaded.map(|()| Joined::AtCap(std::mem::take(&mut record.live)));
+            }
         }
         if !change.any() {
             record.clear();

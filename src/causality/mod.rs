@@ -19,7 +19,7 @@ pub use crate::hash::Secret;
 pub use context::{Context, Identity};
 pub use join::Cover;
 pub(crate) use join::is_sorted;
-pub(crate) use record::Change;
+pub(crate) use record::{Change, value_bytes};
 pub use record::{Entry, Record, Update, View};
 pub use stamp::{HybridClock, Stamp};
 

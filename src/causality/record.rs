@@ -74,6 +74,11 @@ impl Change {
     }
 }
 
+/// The bytes of the values alone.
+pub(crate) fn value_bytes(live: &[Entry]) -> usize {
+    live.iter().map(|entry| entry.value.len()).sum()
+}
+
 impl Record {
     /// Whether it says nothing that the clock doesn't say.
     #[must_use]

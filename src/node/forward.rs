@@ -141,15 +141,14 @@ impl<S: Storage> Shard<S> {
     fn forward_at_cap(&mut self, number: u64, live: &[Entry]) {
         const MERGES: u8 = 3;
         let Some(Operation::Forward(forward)) = self.operations.remove(number) else { return };
-        let limit = self.shared.limits.siblings;
         let partition = self.partition(&forward.key);
         let fresh: Dot = self.replica.next_dot(self.shared.actor, partition);
         let old = forward.update.live.first().map(|entry| entry.dot);
         let merged = if forward.merges < MERGES {
-            self.merge_at_cap(&forward.key, live, &forward.update, Some(fresh), limit)
+            self.merge_at_cap(&forward.key, live, &forward.update, Some(fresh))
         } else {
             // Others fill the room as fast as it is made.
-            Err(PutError::TooManySiblings { siblings: live.len(), limit })
+            Err(self.at_cap(&forward.key, live))
         };
         match merged {
             Ok(mut update) => {

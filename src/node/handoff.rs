@@ -38,8 +38,8 @@ impl<S: Storage> Shard<S> {
     }
 
     fn deliver(&mut self, target: NodeId) {
-        let (secret, limit) = (self.shared.identity.secret, self.shared.limits.hint_batch);
-        let batch = match HintStore::batch(&self.storage, &secret, target, limit) {
+        let (secret, limits) = (&self.shared.identity.secret, &self.shared.limits);
+        let batch = match HintStore::batch(&self.storage, secret, target, limits) {
             Ok(batch) if batch.is_empty() => return,
             Ok(batch) => batch,
             Err(error) => return self.storage_failed(error),

@@ -8,7 +8,7 @@ use super::Output;
 use super::get::Purpose;
 use super::shard::{Operation, ReplyTo, Shard};
 use crate::bytes::Bytes;
-use crate::causality::{Context, Entry, Update};
+use crate::causality::{Context, Entry, Update, value_bytes};
 use crate::config::Durability;
 use crate::coordinate::{GetRule, Order, PutOutcome, Putting, Roster};
 use crate::dots::DotSet;
@@ -18,7 +18,7 @@ use crate::key::Key;
 use crate::message::{ForwardReply, Forwarded, Message, Write, WriteReply, WriteRule};
 use crate::mutant::{self, Mutant};
 use crate::reconcile::{Reconciled, Sibling};
-use crate::replica::Joined;
+use crate::replica::{Cap, Joined};
 use crate::request::{PutOptions, Reply, Written};
 use crate::storage::{Storage, Stored};
 use crate::time::Time;
@@ -97,7 +97,7 @@ impl<S: Storage> Shard<S> {
         if key.len() > limits.key {
             return Err(PutError::KeyTooLong { got: key.len(), limit: limits.key });
         }
-        let limit = defaults.value.map_or(limits.value, |value| value.min(limits.value));
+        let limit = shared.longest_value(defaults);
         if let Some(got) = value.as_ref().map(|value| value.len()).filter(|&got| got > limit) {
             return Err(PutError::ValueTooLong { got, limit });
         }
@@ -186,7 +186,7 @@ impl<S: Storage> Shard<S> {
     }
 
     /// Who names writes: this start.
-    pub(super) fn namer(&self) -> Actor {
+    fn namer(&self) -> Actor {
         let actor = self.shared.actor;
         if mutant::is(Mutant::ReuseDots) {
             return Actor { start: Start(0), ..actor };
@@ -205,15 +205,12 @@ impl<S: Storage> Shard<S> {
         self.replica.read(&self.storage, partition, &plan.key, &mut Vec::new()).ok().map(|(_, clock)| clock)
     }
 
-    /// Applies a coordinator's own write; at the sibling cap the reconciler is asked to make one value of all.
+    /// Applies a coordinator's own write; at the cap the reconciler is asked to make one value of all.
     fn admit(&mut self, reply_to: &mut ReplyTo, key: &Key, update: &mut Arc<Update>) -> Result<Stored, AdmitError> {
         let partition = self.partition(key);
-        let keyspace = self.shared.keyspace(key.keyspace());
-        let limit = self.shared.limits.siblings;
-        let limit = keyspace.and_then(|keyspace| keyspace.siblings).map_or(limit, |own| own.min(limit));
         // A write that others may have stored already can't be changed or refused any more.
         let bound = matches!(reply_to, ReplyTo::Peer { first: false, .. });
-        let cap = if bound { usize::MAX } else { limit };
+        let cap = if bound { Cap::NONE } else { self.shared.cap(key.keyspace()) };
         let joined = self.replica.admit(&mut self.storage, partition, key, update, cap);
         match joined.map_err(|error| {
             self.storage_failed(error.clone());
@@ -225,7 +222,7 @@ impl<S: Storage> Shard<S> {
                 if let ReplyTo::Client { merged, .. } = reply_to {
                     *merged = true;
                 }
-                *update = Arc::new(self.merge_at_cap(key, &live, update, None, limit).map_err(AdmitError::Put)?);
+                *update = Arc::new(self.merge_at_cap(key, &live, update, None).map_err(AdmitError::Put)?);
                 let stored = self.replica.update(&mut self.storage, partition, key, update);
                 stored.map_err(|error| AdmitError::Put(PutError::Storage(error)))
             }
@@ -240,14 +237,14 @@ impl<S: Storage> Shard<S> {
         live: &[Entry],
         update: &Update,
         fresh: Option<Dot>,
-        limit: usize,
     ) -> Result<Update, PutError> {
-        let too_many = PutError::TooManySiblings { siblings: live.len(), limit };
-        let Some(own) = update.live.first() else { return Err(too_many) };
+        let Some(own) = update.live.first() else { return Err(self.at_cap(key, live)) };
+        let longest = self.shared.keyspace(key.keyspace()).map_or(0, |keyspace| self.shared.longest_value(keyspace));
         let value = match self.reconcile(key, live).map_err(|()| PutError::Reconciler)? {
-            Reconciled::Keep => return Err(too_many),
             Reconciled::Pick(index) => live[index].value.compact(),
-            Reconciled::Merge(value) => value,
+            Reconciled::Merge(value) if value.len() <= longest => value,
+            // No client could have put such a value, and no message might hold it.
+            Reconciled::Keep | Reconciled::Merge(_) => return Err(self.at_cap(key, live)),
         };
         let mut covered = update.covered.clone();
         for entry in live {
@@ -255,6 +252,16 @@ impl<S: Storage> Shard<S> {
         }
         let stamp = live.iter().map(|entry| entry.stamp).max().unwrap_or(own.stamp);
         Ok(Update::put(Entry { dot: fresh.unwrap_or(own.dot), write_id: own.write_id, stamp, value }, &covered))
+    }
+
+    /// Why a put that would leave these is refused.
+    pub(super) fn at_cap(&self, key: &Key, live: &[Entry]) -> PutError {
+        let cap = self.shared.cap(key.keyspace());
+        if live.len() > cap.siblings {
+            PutError::TooManySiblings { siblings: live.len(), limit: cap.siblings }
+        } else {
+            PutError::ObjectTooLarge { bytes: value_bytes(live), limit: cap.bytes }
+        }
     }
 
     /// Asks the keyspace's reconciler, and survives its panic.

@@ -22,7 +22,7 @@ use crate::hint::HintStore;
 use crate::ids::{Actor, KeyspaceId, LayoutId, NodeId, PartitionId, RequestId, Start, Ticket};
 use crate::key::Key;
 use crate::message::Message;
-use crate::replica::Replica;
+use crate::replica::{Cap, Replica};
 use crate::request::{Reply, Request};
 use crate::ring::Layout;
 use crate::storage::{Storage, Stored};
@@ -82,6 +82,16 @@ impl Shared {
 
     pub(super) fn keyspace(&self, id: KeyspaceId) -> Option<&Keyspace> {
         self.keyspaces.iter().find(|keyspace| keyspace.id() == id)
+    }
+
+    /// What a put may leave of an object of this keyspace.
+    pub(super) fn cap(&self, id: KeyspaceId) -> Cap {
+        let own = self.keyspace(id).and_then(|keyspace| keyspace.siblings).unwrap_or(usize::MAX);
+        Cap { siblings: own.min(self.limits.siblings), bytes: self.limits.object }
+    }
+
+    pub(super) fn longest_value(&self, keyspace: &Keyspace) -> usize {
+        keyspace.value.unwrap_or(usize::MAX).min(self.limits.value)
     }
 
     pub(super) const fn shard_of_number(number: u64) -> usize {
@@ -512,8 +522,7 @@ impl<S: Storage> Shard<S> {
         key: &Key,
         update: &crate::causality::Update,
     ) -> Result<Stored, Refusal> {
-        let limit = self.shared.limits.hint_bytes;
-        let kept = self.hints.keep(&mut self.storage, target, key, update, limit);
+        let kept = self.hints.keep(&mut self.storage, target, key, update, &self.shared.limits);
         match self.or_refuse(kept)? {
             crate::hint::Kept::Stored(stored) => {
                 self.counters.hints_kept += 1;

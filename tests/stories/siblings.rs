@@ -1,7 +1,10 @@
 //! Siblings are exactly the writes that knew nothing of one another.
 
+use quorate::config::Limits;
+use quorate::error::PutError;
+use quorate::reconcile::{LastWriteWins, MergeBy};
 use quorate::sim::Sim;
-use quorate::{Context, PutOptions};
+use quorate::{Context, Keyspace, Mode, PutOptions};
 
 #[test]
 fn a_hundred_and_one_writes_of_two_interleaved_clients_leave_two_siblings() {
@@ -70,5 +73,84 @@ fn who_was_merged_at_the_cap_can_t_go_on_as_if_it_had_seen_the_merge() {
         assert!(written.merged);
         sim.put_with(node, key, Some("d"), &written.context, PutOptions::default()).unwrap();
         assert_eq!(sim.values(node, key), ["a,b,c,d"]);
+    }
+}
+
+/// A value of so many KiB that differs from the others.
+fn large(number: usize, kib: usize) -> String {
+    format!("{number:04}").repeat(kib << 8)
+}
+
+#[test]
+fn an_object_that_siblings_make_too_large_for_a_message_is_refused_while_it_can_still_be_read() {
+    let mut sim = Sim::new(4, 6);
+    let (owner, bystander) = (sim.owners("k")[0], sim.bystanders("k")[0]);
+    for round in 0..20 {
+        let node = if round % 2 == 0 { owner } else { bystander };
+        let put = sim.put(node, "k", &large(round, 1 << 10));
+        let limit = 4 << 20;
+        let refused = Err(PutError::ObjectTooLarge { bytes: 5 << 20, limit });
+        assert!(put.is_ok() && round < 4 || put == refused && round >= 4, "round {round}");
+    }
+    let found = sim.get(bystander, "k").unwrap();
+    assert_eq!(found.values.len(), 4);
+    // Who leaves less than there was is let in, and who has read all makes room.
+    sim.put_with(bystander, "k", Some("merged"), &found.context, PutOptions::default()).unwrap();
+    assert_eq!(sim.values(owner, "k"), ["merged"]);
+}
+
+#[test]
+fn three_coordinators_that_fill_an_object_at_once_leave_one_that_can_be_read_and_brought_home() {
+    let mut sim = Sim::builder(4, 7).quorum(3, 2, 1, Mode::Sloppy).build();
+    let (owners, bystander) = (sim.owners("k"), sim.bystanders("k")[0]);
+    owners.iter().for_each(|&owner| sim.isolate(owner));
+    for (index, &owner) in owners.iter().enumerate() {
+        for round in 0..4 {
+            sim.put(owner, "k", &large(10 * index + round, 1 << 10)).unwrap();
+        }
+    }
+    sim.run_for(std::time::Duration::from_secs(3));
+    sim.heal();
+    sim.settle();
+    let found = sim.get(bystander, "k").unwrap();
+    assert_eq!(found.values.len(), 12);
+    assert!(sim.debt().is_empty() && owners.iter().all(|&owner| sim.stored(owner, "k").len() == 12));
+    sim.put_with(bystander, "k", Some("merged"), &found.context, PutOptions::default()).unwrap();
+    sim.settle();
+    assert!(owners.iter().all(|&owner| sim.stored(owner, "k") == ["merged"]));
+}
+
+#[test]
+fn a_reconciler_makes_room_in_an_object_that_is_too_large_unless_its_merge_is_longer_than_a_value() {
+    let limits = Limits { value: 1_000, object: 2_000, ..Limits::default() };
+    let longest = MergeBy::new(|a: &[u8], b: &[u8]| a.max(b).to_vec());
+    let all = MergeBy::new(|a: &[u8], b: &[u8]| [a, b].concat());
+    for (keyspace, merges) in [
+        (Keyspace::new("last").reconciler(LastWriteWins), true),
+        (Keyspace::new("max").reconciler(longest), true),
+        (Keyspace::new("all").reconciler(all), false),
+    ] {
+        let mut sim = Sim::builder(5, 8).keyspaces(vec![keyspace]).limits(limits.clone()).build();
+        for node in [sim.owners("k")[0], sim.bystanders("k")[0]] {
+            for round in 0..5 {
+                match sim.put(node, "k", &large(round, 1)[..900]) {
+                    Ok(_) => assert!(merges || round < 2),
+                    Err(PutError::ObjectTooLarge { bytes: 2_700, limit: 2_000 }) => assert!(!merges),
+                    Err(other) => panic!("{other}"),
+                }
+            }
+        }
+        sim.settle();
+        assert_eq!(sim.stored(sim.owners("k")[0], "k").len(), 2);
+    }
+}
+
+#[test]
+fn the_cap_that_a_refusal_names_is_the_keyspace_s_whoever_the_client_asks() {
+    let mut sim = Sim::builder(4, 9).keyspaces(vec![Keyspace::new("few").max_siblings(2)]).build();
+    for node in [sim.owners("k")[0], sim.bystanders("k")[0]] {
+        sim.put(node, "k", "one of two").ok();
+        sim.put(node, "k", "two of two").ok();
+        assert_eq!(sim.put(node, "k", "one more"), Err(PutError::TooManySiblings { siblings: 3, limit: 2 }));
     }
 }
