@@ -1,0 +1,94 @@
+//! All that a node stores, byte for byte: what `docs/STORAGE_FORMAT.md` says, held to it.
+//!
+//! A change here is a change of the format: disks that hold the old bytes must still be read.
+
+use std::fmt::Write;
+use std::ops::ControlFlow;
+use std::sync::Arc;
+
+use quorate::causality::{Identity, Secret};
+use quorate::ids::WriteId;
+use quorate::ring::{Member, plan_first};
+use quorate::storage::{MemoryStorage, Space, Storage};
+use quorate::{
+    ClusterId, Context, Input, Keyspace, Node, NodeId, Now, Output, PutOptions, Reply, Request, Setup, Start, Ticket,
+    Time, WallTime,
+};
+
+fn open(node: u64) -> Node<MemoryStorage> {
+    let members: Vec<_> = (1..=3).map(|node| Member::new(NodeId(node))).collect();
+    let layout = Arc::new(plan_first(&members, 3, 2).unwrap().layout);
+    let identity = Identity { cluster: ClusterId(0xc1), secret: Secret::new([1; 16]) };
+    let setup = Setup::new(identity, NodeId(node), layout, vec![Keyspace::new("default")]);
+    Node::open(setup, vec![MemoryStorage::new()], Start(0x5700 + node), 1, at(0)).unwrap()
+}
+
+fn at(millis: u64) -> Now {
+    Now { time: Time(millis * 1_000), wall: WallTime(0x0006_0000_0000_0000 + millis * 1_000) }
+}
+
+/// A put at this node alone: the others are never heard of.
+fn put(node: &mut Node<MemoryStorage>, key: &str, value: Option<&str>, context: &Context) -> Context {
+    let options = PutOptions { w: Some(1), write_id: value.map(|_| WriteId(0x1d)), ..PutOptions::default() };
+    let (keyspace, value) = (Keyspace::new("default").id(), value.map(Into::into));
+    let request = Request::Put { keyspace, key: key.into(), value, context: context.clone(), options };
+    node.step(at(1), Input::Request(Ticket(1), request));
+    node.commit().unwrap();
+    while let Some(output) = node.poll() {
+        if let Output::Done(_, Reply::Put(written)) = output {
+            return written.unwrap().context;
+        }
+    }
+    panic!("no answer");
+}
+
+fn dump(storage: &MemoryStorage) -> String {
+    let mut out = String::new();
+    for space in [Space::Meta, Space::Objects, Space::Dots, Space::Hints] {
+        writeln!(out, "{space:?}").unwrap();
+        storage
+            .scan(space, &[], &mut |key, value| {
+                let hex = |bytes: &[u8]| bytes.iter().fold(String::new(), |hex, byte| format!("{hex}{byte:02x}"));
+                writeln!(out, "  {} = {}", hex(key), hex(value)).unwrap();
+                ControlFlow::Continue(())
+            })
+            .unwrap();
+    }
+    out
+}
+
+#[test]
+fn the_four_spaces_of_a_node_are_what_they_always_were() {
+    let (mut node, mut other) = (open(1), open(2));
+    // What another node alone has seen: here the context is ahead of the clock, and leaves a residual.
+    let ahead = put(&mut other, "residual", Some("old"), &Context::empty());
+    put(&mut node, "residual", Some("new"), &ahead);
+    put(&mut node, "siblings", Some("one"), &Context::empty());
+    put(&mut node, "siblings", Some("two"), &Context::empty());
+    let seen = put(&mut node, "deleted", Some("gone"), &Context::empty());
+    put(&mut node, "deleted", None, &seen);
+    // The others are late: there is no fallback, so the coordinator keeps the hints.
+    node.step(at(150), Input::Wake);
+    node.commit().unwrap();
+    let dump = dump(node.storages().next().unwrap());
+    assert_eq!(dump, GOLDEN, "\n{dump}");
+}
+
+const GOLDEN: &str = "\
+Meta
+  73746f7265 = 01c100000000000000000000000000000001000000000000009cc2b7e1db40ff38dd6f3a847779ff06000000000100000002000000105cbe04
+Objects
+  00000000000000012741d31d783da56b5759a60c726573696475616c = 010101010157000000000000011d0000000000000000000000000000000000a8c64b378901036e657700010202570000000000000100422d0050
+  0000000100000001cd580e8f338407975759a60c7369626c696e6773 = 010201010157000000000000011d0000000000000000000000000000000100a8c64b378901036f6e6501010157000000000000021d0000000000000000000000000000000200a8c64b3789010374776f0000240964e5
+Dots
+  00000000000000010100000000000000010000000000005701 = 000101015700000000000003006fc18387
+  0000000000000001025759a60c726573696475616c = 
+  00000001000000010100000000000000010000000000005701 = 000101015700000000000002002ef0989e
+Hints
+  00000000000000022741d31d783da56b5759a60c726573696475616c = 0100000000000000020101010157000000000000011d0000000000000000000000000000000000a8c64b378901036e6577000201015700000000000001000202570000000000000100000101015700000000000001004a5b8614
+  0000000000000002540f9749400fb8935759a60c64656c65746564 = 0900000000000000020000010101570000000000000001000100010101570000000000000001000157e1fc26
+  0000000000000002cd580e8f338407975759a60c7369626c696e6773 = 0500000000000000020201010157000000000000011d0000000000000000000000000000000100a8c64b378901036f6e6501010157000000000000021d0000000000000000000000000000000200a8c64b3789010374776f0001010157000000000000020000010101570000000000000200abd8197c
+  00000000000000032741d31d783da56b5759a60c726573696475616c = 0200000000000000020101010157000000000000011d0000000000000000000000000000000000a8c64b378901036e6577000201015700000000000001000202570000000000000100000101015700000000000001004a5b8614
+  0000000000000003540f9749400fb8935759a60c64656c65746564 = 0a00000000000000020000010101570000000000000001000100010101570000000000000001000157e1fc26
+  0000000000000003cd580e8f338407975759a60c7369626c696e6773 = 0600000000000000020201010157000000000000011d0000000000000000000000000000000100a8c64b378901036f6e6501010157000000000000021d0000000000000000000000000000000200a8c64b3789010374776f0001010157000000000000020000010101570000000000000200abd8197c
+";
