@@ -401,6 +401,31 @@ fn nothing_is_left_undone_unsafe_or_asleep() {
     assert_none(&wrong);
 }
 
+/// Modules that may ask the system for something. The others are told.
+const IMPURE: &[&str] = &["runtime"];
+
+/// Where the rest reaches for files, sockets, the environment, threads or the system's randomness.
+fn impurities(sources: &[Source]) -> Vec<String> {
+    let mut wrong = Vec::new();
+    for source in sources.iter().filter(|source| !source.module().is_some_and(|module| IMPURE.contains(&module))) {
+        let named = places_of(&source.code, "std::").into_iter().flat_map(|at| {
+            let names = names_after(&source.code[at + "std::".len()..]);
+            names
+                .into_iter()
+                .filter(|name| ["fs", "net", "env", "thread", "process", "io"].contains(name))
+                .map(move |name| (at, name))
+        });
+        let random = places_of(&source.code, "SysRng").into_iter().map(|at| (at, "SysRng"));
+        wrong.extend(named.chain(random).map(|(at, name)| format!("{}:{}: {name}", source.path, source.line_of(at))));
+    }
+    wrong
+}
+
+#[test]
+fn the_core_asks_the_system_for_nothing() {
+    assert_none(&impurities(&library()));
+}
+
 // ---- what stands beside the code
 
 fn text_of(file: &str) -> Option<String> {
@@ -515,6 +540,21 @@ fn what_is_no_use_is_not_taken_for_one() {
     ] {
         assert_none(&wrong_edges(&edges(&[source("src/verdict.rs", text)])));
     }
+}
+
+#[test]
+fn what_asks_the_system_is_found_outside_the_runtime_alone() {
+    for text in [
+        "use std::fs;",
+        "use std::{fmt, net::TcpStream};",
+        "fn f() { std::env::var(\"X\"); }",
+        "use std::thread::{self, JoinHandle};",
+        "use rand::rngs::SysRng;",
+    ] {
+        assert_eq!(impurities(&[source("src/node/put.rs", text)]).len(), 1, "{text}");
+        assert_none(&impurities(&[source("src/runtime/server.rs", text)]));
+    }
+    assert_none(&impurities(&[source("src/node/put.rs", "use std::{fmt, sync::Arc}; // std::fs\nuse crate::env;")]));
 }
 
 #[test]
