@@ -1,4 +1,5 @@
-//! The shopping cart: 69,659 real purchases, five nodes, two of them failing at any time, and not one purchase lost.
+//! The shopping cart: 69,659 real purchases, five nodes, from the 200th purchase on two of them failing at any time, and
+//! not one purchase lost.
 //!
 //! Every purchase is a read-modify-write of its customer's cart through a node chosen at random; purchases of one
 //! customer run side by side through different nodes, so carts diverge, and a reconciler of the application's own
@@ -28,8 +29,10 @@ use rand::{RngExt, SeedableRng};
 
 const PURCHASES: &str = include_str!("../data/cdnow_purchases.txt");
 const WORKERS: u64 = 16;
-/// Every so many purchases the failing nodes recover, or two others begin to fail.
-const CHAOS: usize = 2_000;
+/// After so many purchases the first two nodes fail; from then on two always do.
+const CALM: usize = 200;
+/// Every so many purchases they recover, and the next two fail: in the whole run, and in the quick one.
+const CHAOS: [usize; 2] = [2_000, 500];
 /// Every so many purchases the customer also puts something into the cart and thinks better of it.
 const REGRET: usize = 10;
 const REGRETTED: u32 = 1 << 30;
@@ -47,6 +50,7 @@ struct Shop {
     requests: AtomicU64,
     repeated: AtomicU64,
     chaos: Mutex<(Chaos, Xoshiro256PlusPlus)>,
+    chaos_every: usize,
     /// As a load balancer does: until how many purchases are done each node is left alone, for it failed a request.
     shunned: Vec<AtomicUsize>,
     started: Instant,
@@ -78,6 +82,7 @@ fn main() {
         requests: AtomicU64::new(0),
         repeated: AtomicU64::new(0),
         chaos: Mutex::new((Chaos::default(), Xoshiro256PlusPlus::seed_from_u64(7))),
+        chaos_every: CHAOS[usize::from(quick)],
         shunned: (0..5).map(|_| AtomicUsize::new(0)).collect(),
         started: Instant::now(),
     };
@@ -162,7 +167,7 @@ impl Shop {
     }
 
     fn shun(&self, node: usize) -> bool {
-        self.shunned[node].store(self.done.load(Relaxed) + CHAOS / 8, Relaxed);
+        self.shunned[node].store(self.done.load(Relaxed) + self.chaos_every / 8, Relaxed);
         false
     }
 
@@ -173,7 +178,7 @@ impl Shop {
 
     fn progress(&self) {
         let done = self.done.fetch_add(1, Relaxed) + 1;
-        if done.is_multiple_of(CHAOS) {
+        if done % self.chaos_every == CALM {
             let (chaos, rng) = &mut *self.chaos.lock().expect("nobody panics with it");
             chaos.turn(&self.cluster, rng);
             let percent = done * 100 / self.purchases.len();
