@@ -135,7 +135,7 @@ impl Batch {
 
 /// Proof that a write was made, or was there already: without it no acknowledgement can be queued.
 ///
-/// It is minted here alone, beside the only call of [`Storage::write`].
+/// It is minted here alone, beside the one call of [`Storage::write`] that writes data; the other names an empty storage.
 #[must_use]
 #[derive(Debug)]
 pub(crate) struct Stored {
