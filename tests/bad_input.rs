@@ -135,6 +135,29 @@ fn contexts_of_another_key_and_garbled_ones_are_refused_and_harm_nothing() {
     }
 }
 
+/// version 1 · no route · a seal · nothing shown · one dot each of 10,000 starts.
+#[test]
+fn a_forged_context_of_ten_thousand_actors_is_refused_by_its_length_or_by_its_seal() {
+    let mut forged = vec![1, 0];
+    forged.extend_from_slice(&[0x5e; 16]);
+    forged.extend_from_slice(&[0, 0, 0, 0x90, 0x4e]);
+    for start in 1..=10_000_u64 {
+        forged.push(2);
+        forged.extend_from_slice(&start.to_le_bytes());
+        forged.extend_from_slice(&[1, 0]);
+    }
+    let keyspace = Keyspace::new("default").id();
+    let opened = |limits: Limits| {
+        let node = open(Setup { limits, ..setup(1, 3) }).unwrap();
+        let opened = node.context(keyspace, b"k", &forged);
+        assert!(!node.is_dirty());
+        opened
+    };
+    let limit = Limits::default().context;
+    assert_eq!(opened(Limits::default()), Err(ContextError::TooLong { got: forged.len(), limit }));
+    assert_eq!(opened(Limits { context: 1 << 20, ..Limits::default() }), Err(ContextError::Foreign));
+}
+
 #[test]
 fn every_cut_and_every_flipped_byte_of_a_frame_is_refused() {
     let codec = Codec::new(IDENTITY, 1 << 20);

@@ -410,3 +410,6 @@ impl Counters {
         self.unsettled += other.unsettled;
     }
 }
+
+#[cfg(test)]
+mod tests;
