@@ -36,7 +36,7 @@ impl Lanes {
         if self.dirty { self.held.push(Held::Output(output)) } else { self.ready.push_back(output) }
     }
 
-    /// Acknowledges a write: the only way, and it takes the proof that the write was made.
+    /// Acknowledges a write to its coordinator: it takes the proof that the write was made.
     pub(super) fn acknowledge(&mut self, stored: &Stored, output: Output) {
         self.wrote(stored);
         if mutant::is(Mutant::AcknowledgeUnsynced) {

@@ -133,7 +133,7 @@ impl Batch {
     }
 }
 
-/// Proof that a write was made, or was there already: without it no acknowledgement can be queued.
+/// Proof that a write was made, or was there already: without it no `WriteReply` that says so can be queued.
 ///
 /// It is minted here alone, beside the one call of [`Storage::write`] that writes data; the other names an empty storage.
 #[must_use]
