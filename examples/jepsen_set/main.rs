@@ -56,7 +56,8 @@ fn main() -> ExitCode {
     let arguments: Vec<_> = std::env::args().skip(1).collect();
     let quick = arguments.iter().any(|argument| argument == "--quick");
     let seeds = arguments.iter().skip_while(|argument| *argument != "--seeds").nth(1);
-    let seeds = seeds.map_or(if quick { 3 } else { 20 }, |count| count.parse().expect("--seeds takes a number")).max(1);
+    let seeds =
+        seeds.map_or(if quick { 10 } else { 20 }, |count| count.parse().expect("--seeds takes a number")).max(1);
     let shorter = if quick { 5 } else { 1 };
     println!("{seeds} seeds, additions {}", if quick { "a fifth of theirs" } else { "as many as theirs" });
     println!("{:35} {:22} {:>9} {:>9} {:>9} {:>9} {:>9}", "", "", "attempted", "acked", "survived", "lost", "unacked");
