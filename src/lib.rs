@@ -29,6 +29,8 @@ pub mod runtime;
 pub mod sim;
 pub mod storage;
 mod suspicion;
+#[cfg(feature = "sim")]
+pub mod testing;
 mod time;
 mod transport;
 pub mod verdict;

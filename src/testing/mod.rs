@@ -1,0 +1,30 @@
+//! Suites for those who implement the crate's traits: one call each in a test of theirs.
+//!
+//! - [`storage_suite`], [`crash_suite`] and [`refusal_suite`]: does a [`Storage`](crate::storage::Storage) keep, order
+//!   and show bytes as a node relies on it, also when the power fails, and when it can't write?
+//!
+//! A suite panics at the first rule that is broken, names the rule, and shows the least it found that breaks it:
+//!
+//! ```text
+//! Storage: the writes of a batch apply in order: a later one of the same key wins
+//!   1. write [Objects b"k" = b"1", Objects b"k" = b"2"]
+//!   get Objects b"k" then gives b"1" instead of b"2"
+//! ```
+
+mod program;
+mod storage;
+
+pub use storage::{crash_suite, refusal_suite, storage_suite};
+
+/// A rule that an implementation breaks, and what shows it.
+struct Broken {
+    contract: &'static str,
+    rule: &'static str,
+    evidence: String,
+}
+
+impl Broken {
+    fn report(self) -> ! {
+        panic!("{}: {}\n{}\n", self.contract, self.rule, self.evidence);
+    }
+}
