@@ -13,6 +13,12 @@ use crate::bytes::Bytes;
 use crate::error::StorageError;
 
 /// Ordered bytes in four spaces. One storage belongs to one shard of one node.
+///
+/// Keys are never empty, and compare byte by byte, unsigned; a key that another begins with comes first. What a
+/// storage shows when it is opened must be durable already: an engine that finds writes of which it can't tell whether
+/// they were synced, because the process died and the machine did not, syncs them before it shows them.
+///
+/// The suites in `quorate::testing` check an implementation against all of this.
 pub trait Storage: Send {
     /// The value of `key`. Sees every write before it, synced or not.
     ///
@@ -21,6 +27,12 @@ pub trait Storage: Send {
     fn get(&self, space: Space, key: &[u8]) -> Result<Option<Bytes>, StorageError>;
 
     /// Applies a batch, all or nothing, visible at once; durable after the next sync that succeeds.
+    ///
+    /// A crash before that sync may take it back, but only whole, and only together with every batch after it: what
+    /// survives of the batches since the last sync is a prefix of them. Each batch rewrites the line of its partition's
+    /// clock, which speaks for the records of all batches before it. If it survived without one of those records, the
+    /// node would claim to have seen that write, and it would be deleted everywhere without an error. A log does this
+    /// by itself; an engine that writes its files back in any order must not be used without one.
     ///
     /// # Errors
     /// [`StorageError::Write`] or [`StorageError::Full`], and nothing of the batch was written.
@@ -33,7 +45,8 @@ pub trait Storage: Send {
     /// [`StorageError::Read`], after some pairs may have been shown.
     fn scan(&self, space: Space, from: &[u8], visit: &mut Visit<'_>) -> Result<(), StorageError>;
 
-    /// Makes every write before it durable: it survives the loss of power.
+    /// Makes every write before it durable: it survives the loss of power. Of the writes after it a prefix does, each
+    /// batch whole (see [`Storage::write`]).
     ///
     /// # Errors
     /// [`StorageError::Sync`]. It is not called again: the shard is fenced.
