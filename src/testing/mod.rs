@@ -2,6 +2,8 @@
 //!
 //! - [`storage_suite`], [`crash_suite`] and [`refusal_suite`]: does a [`Storage`](crate::storage::Storage) keep, order
 //!   and show bytes as a node relies on it, also when the power fails, and when it can't write?
+//! - [`reconciler_laws`]: does a [`Reconciler`](crate::reconcile::Reconciler) show the same on every node, whatever the
+//!   order and grouping of merges?
 //!
 //! A suite panics at the first rule that is broken, names the rule, and shows the least it found that breaks it:
 //!
@@ -12,9 +14,13 @@
 //! ```
 
 mod program;
+mod reconciler;
 mod storage;
 
+pub use reconciler::reconciler_laws;
 pub use storage::{crash_suite, refusal_suite, storage_suite};
+
+use std::any::Any;
 
 /// A rule that an implementation breaks, and what shows it.
 struct Broken {
@@ -27,4 +33,10 @@ impl Broken {
     fn report(self) -> ! {
         panic!("{}: {}\n{}\n", self.contract, self.rule, self.evidence);
     }
+}
+
+/// What a panic says.
+fn message_of(panic: &(dyn Any + Send)) -> &str {
+    let text = panic.downcast_ref::<String>().map(String::as_str);
+    text.or_else(|| panic.downcast_ref::<&str>().copied()).unwrap_or("with something that is no text")
 }

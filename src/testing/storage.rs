@@ -44,7 +44,7 @@ pub fn storage_suite<S: Storage>(mut open: impl FnMut() -> S) {
 /// use quorate::testing::crash_suite;
 ///
 /// crash_suite(SimDisk::new, |mut disk| {
-///     disk.crash();
+///     disk.crash_keeping(disk.unsynced() / 2);
 ///     disk
 /// });
 /// ```

@@ -1,6 +1,7 @@
 //! The suites of `quorate::testing`: what is right passes, and each rule is shown to reject what is wrong.
 #![cfg(feature = "sim")]
 
+mod reconciler;
 mod storage;
 
 use std::panic::{AssertUnwindSafe, catch_unwind};

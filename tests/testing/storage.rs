@@ -14,8 +14,10 @@ use super::assert_rejected;
 fn the_storages_that_ship_pass() {
     storage_suite(MemoryStorage::new);
     storage_suite(SimDisk::new);
+    let mut crashes = 0;
     crash_suite(SimDisk::new, |mut disk| {
-        disk.crash();
+        crashes += 1;
+        disk.crash_keeping(crashes % (disk.unsynced() + 1));
         disk
     });
     refusal_suite(SimDisk::new, |disk, on| disk.faults().set(DiskFault::Writes, on));
