@@ -4,6 +4,8 @@
 //!   and show bytes as a node relies on it, also when the power fails, and when it can't write?
 //! - [`reconciler_laws`]: does a [`Reconciler`](crate::reconcile::Reconciler) show the same on every node, whatever the
 //!   order and grouping of merges?
+//! - [`transport_suite`]: does a [`Transport`](crate::Transport) bring messages where they belong, as they were, without
+//!   ever holding up the node that sends them?
 //!
 //! A suite panics at the first rule that is broken, names the rule, and shows the least it found that breaks it:
 //!
@@ -13,12 +15,15 @@
 //!   get Objects b"k" then gives b"1" instead of b"2"
 //! ```
 
+mod messages;
 mod program;
 mod reconciler;
 mod storage;
+mod transport;
 
 pub use reconciler::reconciler_laws;
 pub use storage::{crash_suite, refusal_suite, storage_suite};
+pub use transport::{Endpoint, transport_suite};
 
 use std::any::Any;
 

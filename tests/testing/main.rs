@@ -3,6 +3,7 @@
 
 mod reconciler;
 mod storage;
+mod transport;
 
 use std::panic::{AssertUnwindSafe, catch_unwind};
 
