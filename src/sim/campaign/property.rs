@@ -2,7 +2,6 @@
 
 use std::collections::BTreeSet;
 use std::fmt;
-use std::time::Duration;
 
 use super::history::{History, Number, Outcome, Read};
 use super::story::{Reconciling, Settings};
@@ -84,9 +83,6 @@ pub(super) fn broken<T>(property: Property, message: impl fmt::Display) -> Resul
 
 type Verdict = Result<(), Violation>;
 
-/// No request takes longer.
-const REQUEST: Duration = Duration::from_secs(2);
-
 impl History {
     /// Whether everything holds that a cluster with these settings promises.
     ///
@@ -124,7 +120,9 @@ impl History {
         }
         let write = &self.writes[number];
         self.of_key(write.key).any(|(by, other)| {
-            let covers = other.seen.contains(&number) || (other.is_sweeping && write.began <= other.began + REQUEST);
+            // Its coordinator may have slept before it looked.
+            let swept = other.is_sweeping && other.acked.is_none_or(|acked| write.began <= acked);
+            let covers = other.seen.contains(&number) || swept;
             covers && other.outcome != Outcome::Refused && (other.is_delete || self.is_accounted_for(by, shown))
         })
     }
