@@ -188,6 +188,7 @@ impl Sum {
         self.forgetful += u64::from(run.amnesia);
         self.coverage.add(&run.coverage);
         if let Err(violation) = run.result {
+            println!("seed {seed}: {violation}");
             self.bad.push((seed, violation));
         }
     }
@@ -197,9 +198,6 @@ fn report(options: &Options, sum: &Sum, took: Duration) -> bool {
     println!("\nmet:");
     for (name, count) in sum.coverage.iter().filter(|(_, count)| *count > 0) {
         println!("{count:>12} {name}");
-    }
-    for (seed, violation) in sum.bad.iter().take(20) {
-        println!("\nseed {seed}: {violation}");
     }
     if let Some((seed, violation)) = sum.bad.first() {
         let short = shrink(&draw(*seed, options), violation.property, TRIES);

@@ -7,7 +7,7 @@ use super::history::Number;
 use super::player::{Player, members, name};
 use super::property::{Property, Violation, broken};
 use super::story::Reconciling;
-use crate::error::Error;
+use crate::error::{Error, PutError};
 use crate::ids::NodeId;
 use crate::request::{GetOptions, PutOptions, Versions};
 use crate::time::Time;
@@ -59,6 +59,9 @@ impl Player {
             self.start(node)?;
         }
         self.sim.run_for(QUIET);
+        self.collect()?;
+        // What followed a read that has ended only now.
+        self.sim.run_for(QUIET);
         self.collect()
     }
 
@@ -75,7 +78,11 @@ impl Player {
         if self.settings.reconciling() == Reconciling::Keep {
             for &node in core {
                 let found = self.sim.get(node, &name(key)).map_err(|error| dead(error.into()))?;
-                self.replace(node, key, &found).map_err(dead)?;
+                match self.replace(node, key, &found) {
+                    // What the read did not show may stand beside it.
+                    Err(Error::Put(PutError::TooManySiblings { .. })) => return Ok(()),
+                    written => written.map_err(dead)?,
+                }
             }
             let last = self.history.writes.len() - 1;
             let all_owners = self.sim.owners(&name(key)).iter().all(|owner| core.contains(owner));

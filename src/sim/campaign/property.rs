@@ -97,8 +97,8 @@ impl History {
         if reconciling == Reconciling::Keep {
             self.true_concurrency()?;
         }
-        // A union holds what it has superseded.
-        if reconciling != Reconciling::Union {
+        // A union holds what it has superseded, and at the sibling cap the latest is written anew, under another's name.
+        if reconciling == Reconciling::Keep || (reconciling == Reconciling::Latest && settings.siblings > 3) {
             self.superseded_for_good()?;
         }
         // A node that forgot what it had acknowledged is the exception that every quorum makes.
@@ -223,7 +223,7 @@ impl History {
             let unsure =
                 self.of_key(read.key).filter(|(_, write)| write.outcome != Outcome::Acked || write.is_repeated);
             let bound = clients + 2 * unsure.count();
-            if read.siblings > bound {
+            if read.values.len() > bound {
                 return broken(Property::SiblingBound, format!("{read:?} shows more than {bound} siblings"));
             }
         }
