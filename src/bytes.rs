@@ -11,7 +11,7 @@ use serde::{Deserialize, Deserializer, Serialize, Serializer};
 ///
 /// A clone copies a pointer, and [`Bytes::slice`] is a view into the same allocation, so that a value read from
 /// storage travels to every replica and back to the caller without being copied.
-#[derive(Clone)]
+#[derive(Clone, Default)]
 pub struct Bytes {
     buffer: Arc<[u8]>,
     start: u32,
@@ -78,14 +78,12 @@ impl AsRef<[u8]> for Bytes {
     }
 }
 
-impl Default for Bytes {
-    fn default() -> Self {
-        Self::from(&[][..])
-    }
-}
-
 impl From<&[u8]> for Bytes {
     fn from(bytes: &[u8]) -> Self {
+        // All that are empty share one allocation that is always there.
+        if bytes.is_empty() {
+            return Self::default();
+        }
         assert!(u32::try_from(bytes.len()).is_ok(), "longer than 4 GiB");
         Self { buffer: Arc::from(bytes), start: 0, end: bytes.len() as u32 }
     }

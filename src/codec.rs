@@ -90,8 +90,15 @@ impl Codec {
         let mut reader = Reader::new(content);
         reader.take(MAGIC.len() + 1 + 16)?;
         let from = NodeId(u64::from_le_bytes(reader.array()?));
-        let count = reader.count(2)?;
-        let mut messages = Vec::new();
+        // A message takes at least four bytes: length, kind, and the two numbers that name a request. That many are
+        // there before room is made for them.
+        let count = reader.count(4)?;
+        let mut lengths = Reader::new(reader.rest());
+        for _ in 0..count {
+            let length = lengths.count(1)?;
+            lengths.take(length)?;
+        }
+        let mut messages = Vec::with_capacity(count);
         for _ in 0..count {
             let length = reader.count(1)?;
             messages.push(self.message(reader.take(length)?)?);

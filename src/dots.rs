@@ -2,7 +2,8 @@
 
 use std::fmt;
 
-use serde::de::Error as _;
+use serde::de::value::SeqAccessDeserializer;
+use serde::de::{SeqAccess, Visitor};
 use serde::{Deserialize, Deserializer, Serialize, Serializer};
 use smallvec::SmallVec;
 
@@ -500,11 +501,25 @@ impl Serialize for DotSet {
 
 impl<'de> Deserialize<'de> for DotSet {
     fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
-        let bytes = Bytes::deserialize(deserializer)?;
-        let mut reader = Reader::new(&bytes);
-        let set = Self::decode(&mut reader).map_err(D::Error::custom)?;
-        reader.end().map_err(D::Error::custom)?;
-        Ok(set)
+        struct DotsVisitor;
+        impl<'de> Visitor<'de> for DotsVisitor {
+            type Value = DotSet;
+            fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+                f.write_str("the bytes of a set of dots")
+            }
+            // Read where they stand: a copy of a large clock's bytes would be made only to be read once.
+            fn visit_bytes<E: serde::de::Error>(self, bytes: &[u8]) -> Result<DotSet, E> {
+                let mut reader = Reader::new(bytes);
+                let set = DotSet::decode(&mut reader).map_err(E::custom)?;
+                reader.end().map_err(E::custom)?;
+                Ok(set)
+            }
+            fn visit_seq<A: SeqAccess<'de>>(self, list: A) -> Result<DotSet, A::Error> {
+                let bytes = Bytes::deserialize(SeqAccessDeserializer::new(list))?;
+                self.visit_bytes(&bytes)
+            }
+        }
+        deserializer.deserialize_bytes(DotsVisitor)
     }
 }
 

@@ -7,6 +7,7 @@ use serde::{Deserialize, Serialize};
 use crate::config::ConfigError;
 use crate::ids::{ClusterId, LayoutId, NodeId};
 pub use crate::wire::FormatError;
+use crate::wire::list;
 
 /// Why a storage failed.
 ///
@@ -105,6 +106,7 @@ pub struct Shortfall {
     /// The answers that counted.
     pub got: u8,
     /// Who answered what, in the order in which they were asked.
+    #[serde(deserialize_with = "list")]
     pub answers: Vec<(NodeId, Answer)>,
 }
 

@@ -26,6 +26,7 @@ use crate::error::{Refusal, Shortfall};
 use crate::hash::Secret;
 use crate::ids::{KeyspaceId, LayoutId, NodeId, PartitionId, RequestId};
 use crate::key::Key;
+use crate::wire::list;
 
 /// A message between nodes. Hosts pass it on, as a value within a process or through `Codec`, and needn't look into it.
 #[derive(Clone, PartialEq, Eq, Debug, Serialize, Deserialize)]
@@ -85,7 +86,12 @@ pub struct ReadReply {
 #[derive(Clone, PartialEq, Eq, Debug, Serialize, Deserialize)]
 pub(crate) enum Shown {
     /// An owner's whole record, with its whole clock, both of one instant.
-    Owner { live: Vec<Entry>, residual: DotSet, clock: Arc<DotSet> },
+    Owner {
+        #[serde(deserialize_with = "list")]
+        live: Vec<Entry>,
+        residual: DotSet,
+        clock: Arc<DotSet>,
+    },
     /// Hints that a fallback holds.
     Hint(Arc<Update>),
     /// A fallback without hints: it knows nothing.
@@ -97,6 +103,7 @@ pub(crate) enum Shown {
 pub struct Repair {
     pub(crate) layout: LayoutId,
     pub(crate) key: Key,
+    #[serde(deserialize_with = "list")]
     pub(crate) live: Vec<Entry>,
     pub(crate) covered: Arc<DotSet>,
 }
@@ -137,7 +144,10 @@ pub(crate) enum Forwarded {
     /// Acknowledged by so many owners and fallbacks.
     Done { owners: u8, fallbacks: u8 },
     /// Nothing was stored: these siblings stand at the cap.
-    AtCap { live: Vec<Entry> },
+    AtCap {
+        #[serde(deserialize_with = "list")]
+        live: Vec<Entry>,
+    },
     /// Too few answered; it may be stored.
     Failed(Shortfall),
     /// The coordinator didn't take it; nothing was stored.
@@ -149,6 +159,7 @@ pub(crate) enum Forwarded {
 pub struct Hints {
     pub(crate) request: RequestId,
     pub(crate) layout: LayoutId,
+    #[serde(deserialize_with = "list")]
     pub(crate) items: Vec<HintItem>,
 }
 
@@ -165,6 +176,7 @@ pub(crate) struct HintItem {
 #[derive(Clone, PartialEq, Eq, Debug, Serialize, Deserialize)]
 pub struct HintsReply {
     pub(crate) request: RequestId,
+    #[serde(deserialize_with = "list")]
     pub(crate) stored: Vec<u32>,
 }
 
@@ -191,6 +203,7 @@ pub struct ListReply {
 
 #[derive(Clone, PartialEq, Eq, Debug, Serialize, Deserialize)]
 pub(crate) struct Listed {
+    #[serde(deserialize_with = "list")]
     pub(crate) keys: Vec<Bytes>,
     /// Where this page ended; empty after the partition's last.
     pub(crate) after: Bytes,

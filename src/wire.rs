@@ -3,8 +3,14 @@
 //! Varints are little-endian base 128 and canonical: a longer spelling of a number is refused, so that equal values
 //! have equal bytes and may be hashed.
 
-use crate::mutant::{self, Mutant};
+use std::fmt;
+use std::marker::PhantomData;
 use std::ops::Range;
+
+use serde::de::{SeqAccess, Visitor};
+use serde::{Deserialize, Deserializer};
+
+use crate::mutant::{self, Mutant};
 
 /// Why bytes could not be read. Nothing was changed by reading them.
 #[derive(Clone, Copy, PartialEq, Eq, Debug, thiserror::Error)]
@@ -74,6 +80,11 @@ impl<'a> Reader<'a> {
         self.bytes.len() - self.at
     }
 
+    /// What is still to be read.
+    pub(crate) fn rest(&self) -> &'a [u8] {
+        &self.bytes[self.at..]
+    }
+
     pub(crate) fn take(&mut self, count: usize) -> Result<&'a [u8], FormatError> {
         if count > self.left() {
             return Err(FormatError::Truncated);
@@ -137,6 +148,34 @@ impl<'a> Reader<'a> {
     pub(crate) const fn end(&self) -> Result<(), FormatError> {
         if self.left() == 0 { Ok(()) } else { Err(FormatError::Trailing) }
     }
+}
+
+/// A list in a message (`deserialize_with`), of whose claimed length only what has come is believed.
+///
+/// Serde's own reading reserves up to a megabyte for a list that claims to be long: sixteen bytes could make it do so.
+pub(crate) fn list<'de, D: Deserializer<'de>, T: Deserialize<'de>>(deserializer: D) -> Result<Vec<T>, D::Error> {
+    /// What is reserved at once, in bytes.
+    const FIRST: usize = 1024;
+    struct List<T>(PhantomData<T>);
+    impl<'de, T: Deserialize<'de>> Visitor<'de> for List<T> {
+        type Value = Vec<T>;
+        fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+            f.write_str("a list")
+        }
+        fn visit_seq<A: SeqAccess<'de>>(self, mut items: A) -> Result<Vec<T>, A::Error> {
+            let mut list = Vec::new();
+            while let Some(item) = items.next_element()? {
+                if list.len() == list.capacity() {
+                    // As many again as have come, and not more than are still to come.
+                    let more = list.len().max(FIRST / size_of::<T>().max(1)).max(1);
+                    list.reserve_exact(items.size_hint().map_or(more, |rest| more.min(rest + 1)));
+                }
+                list.push(item);
+            }
+            Ok(list)
+        }
+    }
+    deserializer.deserialize_seq(List(PhantomData))
 }
 
 #[cfg(test)]

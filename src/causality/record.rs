@@ -7,6 +7,7 @@ use super::stamp::Stamp;
 use crate::bytes::Bytes;
 use crate::dots::DotSet;
 use crate::ids::{Dot, WriteId};
+use crate::wire::list;
 
 /// One live version of a value.
 #[derive(Clone, PartialEq, Eq, Debug, Serialize, Deserialize)]
@@ -40,6 +41,7 @@ pub struct Record {
 #[derive(Clone, PartialEq, Eq, Debug, Default, Serialize, Deserialize)]
 pub struct Update {
     /// The versions that it brings, in order of dots; none for a delete.
+    #[serde(deserialize_with = "list")]
     pub live: Vec<Entry>,
     /// All dots that it speaks for: contexts and events.
     pub covered: DotSet,
