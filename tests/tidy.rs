@@ -74,8 +74,11 @@ fn collect(directory: &Path, paths: &mut Vec<PathBuf>) {
     let Ok(entries) = fs::read_dir(directory) else { return };
     for entry in entries {
         let path = entry.expect("a directory that can be read").path();
+        // The fuzz package builds into a directory of its own.
         if path.is_dir() {
-            collect(&path, paths);
+            if !path.ends_with("target") {
+                collect(&path, paths);
+            }
         } else if path.extension().is_some_and(|extension| extension == "rs") {
             paths.push(path);
         }

@@ -1,0 +1,113 @@
+//! Bytes on a disk.
+
+use std::ops::ControlFlow;
+use std::sync::LazyLock;
+
+use quorate::causality::Record;
+use quorate::request::Cursor;
+use quorate::storage::{Batch, MemoryStorage, Space, Storage};
+use quorate::{Bytes, Context, Keyspace, NodeId, PutOptions, Reply, Request};
+
+use super::cluster::Lone;
+use super::{KEY, forge};
+
+/// What the first byte of an input makes of the rest.
+pub const STORED: [&str; 5] = ["object", "clock", "hint", "name", "unsettled"];
+
+/// Stored bytes are an error or what was stored, in its only spelling; a node that meets them does not panic, and
+/// leaves bytes that are damaged where they are.
+pub fn record(data: &[u8]) {
+    let Some((&kind, data)) = data.split_first() else { return };
+    let kind = usize::from(kind) % STORED.len();
+    // The version in front of a hint is not in its checksum.
+    let unchecked = if STORED[kind] == "hint" { data.len().min(8) } else { 0 };
+    let (head, rest) = data.split_at(unchecked);
+    for bytes in [data.to_vec(), [head, &forge::checked(rest)].concat()] {
+        if let Ok(record) = Record::decode(&Bytes::from(&bytes[..])) {
+            assert_eq!(record.encode(), bytes);
+        }
+        behind_a_node(kind, &bytes);
+    }
+}
+
+/// Puts the bytes where a node will look, and makes it look.
+fn behind_a_node(kind: usize, bytes: &[u8]) {
+    let keyspace = Keyspace::new("default").id();
+    let (mut storage, peer) = WRITTEN.clone();
+    let full = forge::full_key(keyspace, KEY);
+    let (space, name) = match STORED[kind] {
+        "object" => (Space::Objects, first(&storage, Space::Objects)),
+        "clock" => (Space::Dots, first(&storage, Space::Dots)),
+        "hint" => {
+            let upper = (forge::position(&full) >> 64) as u64;
+            (Space::Hints, [&peer.0.to_be_bytes()[..], &upper.to_be_bytes(), &full].concat())
+        }
+        "name" => (Space::Meta, b"store".to_vec()),
+        // A line of the index for a key that may not be there, or may be none.
+        _ => (Space::Dots, [&[0, 0, 0, 0, 0, 0, 0, 1, 2], bytes].concat()),
+    };
+    let mut batch = Batch::new();
+    batch.put(space, &name, bytes);
+    storage.write(&batch).expect("memory doesn't fail");
+    let Ok(mut lone) = Lone::open(vec![storage]) else { return };
+    lone.wake();
+    let damaged = STORED[kind] == "object" && Record::decode(&Bytes::from(bytes)).is_err();
+    assert!(lone.values().is_empty() || !damaged, "damage is not shown");
+    lone.ask(Request::List { keyspace, cursor: Cursor::from_bytes(&[0; 4]).expect("a cursor"), limit: 10 });
+    let (key, options) = (Bytes::from(KEY), PutOptions::default());
+    let put = lone.ask(Request::Put { keyspace, key, value: Some("new".into()), context: Context::empty(), options });
+    if damaged {
+        assert!(!matches!(put, Some(Reply::Put(Ok(_)))), "no write goes over damage: {put:?}");
+        let there = lone.node.storages().next().expect("a shard").get(space, &name);
+        assert_eq!(there, Ok(Some(Bytes::from(bytes))), "damage is left as it is");
+    }
+}
+
+/// The storage of a node that has taken two writes, and the node's peer.
+static WRITTEN: LazyLock<(MemoryStorage, NodeId)> = LazyLock::new(written);
+
+fn written() -> (MemoryStorage, NodeId) {
+    let mut lone = Lone::open(Vec::new()).expect("an empty storage opens");
+    for value in ["a", "b"] {
+        let (keyspace, key) = (Keyspace::new("default").id(), Bytes::from(KEY));
+        let (value, context, options) = (Some(Bytes::from(value)), Context::empty(), PutOptions::default());
+        lone.ask(Request::Put { keyspace, key, value, context, options });
+    }
+    (lone.node.into_storages().remove(0), lone.peer)
+}
+
+fn first(storage: &MemoryStorage, space: Space) -> Vec<u8> {
+    let mut name = Vec::new();
+    let scanned = storage.scan(space, &[], &mut |key, _| {
+        name = key.to_vec();
+        ControlFlow::Break(())
+    });
+    scanned.expect("memory doesn't fail");
+    name
+}
+
+/// What honest nodes have on their disks, as inputs: with the checksum off where it is put on again.
+pub fn stored() -> Vec<(String, Vec<u8>)> {
+    let (own, _) = WRITTEN.clone();
+    let mut spaces: Vec<(usize, Space, &MemoryStorage)> =
+        vec![(0, Space::Objects, &own), (1, Space::Dots, &own), (3, Space::Meta, &own)];
+    let others = super::cluster::disks();
+    for disk in &others {
+        spaces.extend([(0, Space::Objects, disk), (1, Space::Dots, disk), (2, Space::Hints, disk)]);
+    }
+    let (mut found, mut lengths) = (Vec::new(), std::collections::BTreeSet::new());
+    for (kind, space, disk) in spaces {
+        let scanned = disk.scan(space, &[], &mut |_, value| {
+            if !value.is_empty() && lengths.insert((kind, value.len())) {
+                let name = format!("{}-{}", STORED[kind], value.len());
+                found.push((format!("{name}-checked"), [&[kind as u8], value].concat()));
+                found.push((name, [&[kind as u8], &value[..value.len() - 4]].concat()));
+            }
+            ControlFlow::Continue(())
+        });
+        scanned.expect("memory doesn't fail");
+    }
+    let line = forge::full_key(Keyspace::new("default").id(), KEY);
+    found.push(("unsettled".into(), [&[4], &line[..]].concat()));
+    found
+}
