@@ -62,7 +62,7 @@ impl Codec {
         out.extend_from_slice(&from.0.to_le_bytes());
         put_varint(&mut out, count);
         out.extend_from_slice(body);
-        put_checksum(&mut out, 0);
+        put_checksum(&[], &mut out, 0);
         out
     }
 
@@ -86,7 +86,7 @@ impl Codec {
         if cluster != self.identity.cluster {
             return Err(DecodeError::Cluster(cluster));
         }
-        let content = checked(frame)?;
+        let content = checked(&[], frame)?;
         let mut reader = Reader::new(content);
         reader.take(MAGIC.len() + 1 + 16)?;
         let from = NodeId(u64::from_le_bytes(reader.array()?));

@@ -96,7 +96,7 @@ impl HintStore {
         let mut kept = match &old {
             None => Update::default(),
             Some(_) if mutant::is(Mutant::HintReplacesHint) => Update::default(),
-            Some(bytes) => decode(bytes)?.1,
+            Some(bytes) => decode(&self.name, bytes)?.1,
         };
         let most = limits.object.max(value_bytes(&kept.live));
         kept.join(update);
@@ -113,13 +113,15 @@ impl HintStore {
             |out| {
                 let start = out.len();
                 out.extend_from_slice(&version.to_le_bytes());
-                kept.encode_into(out);
+                kept.encode_into(name, out);
                 length = (out.len() - start) as u64;
             },
         );
         let queue = self.targets.entry(target).or_default();
-        let bytes = queue.bytes - old.as_ref().map_or(0, |bytes| bytes.len() as u64) + length;
-        let growing = length > old.as_ref().map_or(0, |bytes| bytes.len() as u64);
+        let before = old.as_ref().map_or(0, |bytes| bytes.len() as u64);
+        // What is found need not be what was counted: a disk may have changed it.
+        let bytes = queue.bytes.saturating_sub(before) + length;
+        let growing = length > before;
         if bytes > limits.hint_bytes && growing && !mutant::is(Mutant::UnboundedHints) {
             return Ok(Kept::Full);
         }
@@ -139,7 +141,7 @@ impl HintStore {
             }
             hint_name(&mut self.name, target, key);
             if let Some(bytes) = storage.get(Space::Hints, &self.name)? {
-                held.get_or_insert_default().join(&decode(&bytes)?.1);
+                held.get_or_insert_default().join(&decode(&self.name, &bytes)?.1);
             }
         }
         Ok(held)
@@ -161,7 +163,7 @@ impl HintStore {
                 return ControlFlow::Break(());
             }
             let key = name.get(16..).and_then(|full| Key::from_full(secret, Bytes::from(full)));
-            match (key, decode(&Bytes::from(value))) {
+            match (key, decode(name, &Bytes::from(value))) {
                 (Some(key), Ok((version, update))) => {
                     batch.push(Outgoing { key, update: Arc::new(update), version });
                     bytes += name.len() + value.len();
@@ -201,7 +203,7 @@ impl HintStore {
         let stored = Stored::write(storage, &self.batch)?;
         let queue = self.targets.entry(target).or_default();
         queue.count -= count;
-        queue.bytes -= bytes;
+        queue.bytes = queue.bytes.saturating_sub(bytes);
         Ok((stored, count))
     }
 
@@ -224,9 +226,9 @@ fn version(value: &[u8]) -> Option<(u64, &[u8])> {
     value.split_first_chunk::<8>().map(|(version, rest)| (u64::from_le_bytes(*version), rest))
 }
 
-fn decode(value: &Bytes) -> Result<(u64, Update), FormatError> {
+fn decode(name: &[u8], value: &Bytes) -> Result<(u64, Update), FormatError> {
     let (version, _) = version(value).ok_or(FormatError::Truncated)?;
-    Ok((version, Update::decode(&value.slice(8..value.len()))?))
+    Ok((version, Update::decode(name, &value.slice(8..value.len()))?))
 }
 
 #[cfg(test)]

@@ -187,7 +187,7 @@ impl Replica {
                 record.clear();
                 0
             }
-            Some(bytes) => record.decode_survivors(&bytes, live, cover)?,
+            Some(bytes) => record.decode_survivors(&self.name, &bytes, live, cover)?,
         };
         let clock = Arc::make_mut(&mut state.clock);
         if mutant::is(Mutant::TimestampBeatsCausality)
@@ -328,7 +328,7 @@ impl Replica {
             let Some(user) = rest.get(8..).and_then(|full| full.strip_prefix(&keyspace.0.to_be_bytes())) else {
                 return ControlFlow::Continue(());
             };
-            match Record::decode(&Bytes::from(value)) {
+            match Record::decode(name, &Bytes::from(value)) {
                 Ok(record) if record.live.is_empty() => {}
                 Ok(_) => keys.push(Bytes::from(user)),
                 Err(error) => damage = Some(error),
@@ -363,7 +363,7 @@ impl Partition {
         storage.scan(Space::Dots, &prefix, &mut |name, value| {
             let Some(rest) = name.strip_prefix(&prefix[..]) else { return ControlFlow::Break(()) };
             match rest.split_first() {
-                Some((&CLOCK_ROW, _)) => match decode_row(value) {
+                Some((&CLOCK_ROW, _)) => match decode_row(name, value) {
                     Ok(_) if mutant::is(Mutant::LoseClockAtStart) && lost.is_none() => lost = Some(()),
                     Ok(row) => clock.union_with(&row),
                     Err(error) => damage = Some(error),
@@ -398,8 +398,8 @@ fn stored(joined: Result<Joined, StorageError>) -> Result<Stored, StorageError> 
     }
 }
 
-fn decode_row(value: &[u8]) -> Result<DotSet, FormatError> {
-    let mut reader = Reader::new(checked(value)?);
+fn decode_row(name: &[u8], value: &[u8]) -> Result<DotSet, FormatError> {
+    let mut reader = Reader::new(checked(name, value)?);
     let row = DotSet::decode(&mut reader)?;
     reader.end()?;
     Ok(row)
@@ -408,7 +408,7 @@ fn decode_row(value: &[u8]) -> Result<DotSet, FormatError> {
 fn load<S: Storage>(storage: &S, name: &[u8], record: &mut Record) -> Result<(), StorageError> {
     match storage.get(Space::Objects, name)? {
         None => record.clear(),
-        Some(bytes) => record.decode_from(&bytes)?,
+        Some(bytes) => record.decode_from(name, &bytes)?,
     }
     Ok(())
 }
@@ -417,26 +417,24 @@ fn put_record(batch: &mut Batch, name: &[u8], record: &Record, change: &Change) 
     if record.is_absent() {
         batch.delete(Space::Objects, name);
     } else if change.live || change.residual {
-        batch.put_with(Space::Objects, |out| out.extend_from_slice(name), |out| record.encode_into(out));
+        batch.put_with(Space::Objects, |out| out.extend_from_slice(name), |out| record.encode_into(name, out));
     }
 }
 
 /// One line per actor: a write rewrites the line of its own actor, however many there have been.
 fn put_clock(batch: &mut Batch, partition: PartitionId, incarnation: u32, clock: &DotSet, added: &DotSet) {
     for actor in added.actors() {
+        let mut name = [0; 25];
+        name[..9].copy_from_slice(&line_name(partition, incarnation, CLOCK_ROW));
+        name[9..17].copy_from_slice(&actor.node.0.to_be_bytes());
+        name[17..].copy_from_slice(&actor.start.0.to_be_bytes());
         batch.put_with(
             Space::Dots,
-            |out| {
-                let mut name = [0; 25];
-                name[..9].copy_from_slice(&line_name(partition, incarnation, CLOCK_ROW));
-                name[9..17].copy_from_slice(&actor.node.0.to_be_bytes());
-                name[17..].copy_from_slice(&actor.start.0.to_be_bytes());
-                out.extend_from_slice(&name);
-            },
+            |out| out.extend_from_slice(&name),
             |out| {
                 let start = out.len();
                 clock.encode_row_of(actor, out);
-                put_checksum(out, start);
+                put_checksum(&name, out, start);
             },
         );
     }

@@ -49,20 +49,30 @@ pub(crate) fn put_bytes(out: &mut Vec<u8>, bytes: &[u8]) {
     out.extend_from_slice(bytes);
 }
 
-/// Appends the CRC-32 of what stands from `start`.
-pub(crate) fn put_checksum(out: &mut Vec<u8>, start: usize) {
-    let sum = crc32fast::hash(&out[start..]);
-    out.extend_from_slice(&sum.to_le_bytes());
+/// Appends the CRC-32 of `place` and of what stands from `start`.
+///
+/// The place is the key under which the bytes are stored, or nothing for bytes that have none. A disk may write what
+/// is whole to where it does not belong: without the place one key's value would be shown as another's.
+pub(crate) fn put_checksum(place: &[u8], out: &mut Vec<u8>, start: usize) {
+    let sum = checksum(place, &out[start..]);
+    out.extend_from_slice(&sum);
 }
 
-/// The bytes before a checksum that fits.
-pub(crate) fn checked(bytes: &[u8]) -> Result<&[u8], FormatError> {
+/// The bytes before a checksum that fits them and their place.
+pub(crate) fn checked<'a>(place: &[u8], bytes: &'a [u8]) -> Result<&'a [u8], FormatError> {
     let (content, sum) = bytes.split_last_chunk::<4>().ok_or(FormatError::Truncated)?;
-    if crc32fast::hash(content).to_le_bytes() == *sum || mutant::is(Mutant::IgnoreChecksum) {
+    if checksum(place, content) == *sum || mutant::is(Mutant::IgnoreChecksum) {
         Ok(content)
     } else {
         Err(FormatError::Checksum)
     }
+}
+
+fn checksum(place: &[u8], content: &[u8]) -> [u8; 4] {
+    let mut hasher = crc32fast::Hasher::new();
+    hasher.update(place);
+    hasher.update(content);
+    hasher.finalize().to_le_bytes()
 }
 
 /// Reads from the front of a slice; keeps the position, so that a view into shared bytes can be cut out.

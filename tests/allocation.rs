@@ -158,7 +158,7 @@ fn stored_bytes_and_contexts_take_what_is_fixed_here() {
     let seeds = corpus("record");
     let decode = |bytes: &[u8]| {
         let stored = Bytes::from(bytes);
-        Cost::of(bytes, |_| Record::decode(&stored))
+        Cost::of(bytes, |_| Record::decode(&[], &stored))
     };
     for _ in 0..5_000 {
         records = records.max(decode(&forge::checked(mutator.mutate(&seeds).get(1..).unwrap_or_default())));

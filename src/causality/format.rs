@@ -22,35 +22,36 @@ const FLAG_WRITE_ID: u8 = 1;
 const ENTRY_LEAST: usize = 1 + 1 + 8 + 1 + 8 + 1;
 
 impl Record {
-    /// The stored bytes.
+    /// The bytes that are stored under the key `place`.
     #[must_use]
-    pub fn encode(&self) -> Vec<u8> {
+    pub fn encode(&self, place: &[u8]) -> Vec<u8> {
         let mut out = Vec::new();
-        self.encode_into(&mut out);
+        self.encode_into(place, &mut out);
         out
     }
 
-    pub(crate) fn encode_into(&self, out: &mut Vec<u8>) {
+    pub(crate) fn encode_into(&self, place: &[u8], out: &mut Vec<u8>) {
         let start = out.len();
         out.push(RECORD);
         put_entries(out, &self.live);
         self.residual.encode(out);
-        put_checksum(out, start);
+        put_checksum(place, out, start);
     }
 
-    /// Reads stored bytes; values are views into them.
+    /// Reads the bytes that are stored under the key `place`; values are views into them.
     ///
     /// # Errors
-    /// [`FormatError`] if they are damaged or of a version that is not known. Nothing is changed.
-    pub fn decode(bytes: &Bytes) -> Result<Self, FormatError> {
+    /// [`FormatError`] if they are damaged, belong to another place, or are of a version that is not known. Nothing is
+    /// changed.
+    pub fn decode(place: &[u8], bytes: &Bytes) -> Result<Self, FormatError> {
         let mut record = Self::default();
-        record.decode_from(bytes)?;
+        record.decode_from(place, bytes)?;
         Ok(record)
     }
 
     /// Becomes what the stored bytes say, in the memory that it has.
-    pub(crate) fn decode_from(&mut self, bytes: &Bytes) -> Result<(), FormatError> {
-        self.decode_some(bytes, |_| true).map(|_| ())
+    pub(crate) fn decode_from(&mut self, place: &[u8], bytes: &Bytes) -> Result<(), FormatError> {
+        self.decode_some(place, bytes, |_| true).map(|_| ())
     }
 
     /// Becomes what is left of the stored bytes beside a message with these entries and this cover. Returns how many
@@ -59,16 +60,17 @@ impl Record {
     /// Nearly every write supersedes all that is stored: its owner checks the bytes, and builds nothing from them.
     pub(crate) fn decode_survivors(
         &mut self,
+        place: &[u8],
         bytes: &Bytes,
         live: &[Entry],
         cover: Cover<'_>,
     ) -> Result<usize, FormatError> {
-        self.decode_some(bytes, |dot| survives(dot, live, cover))
+        self.decode_some(place, bytes, |dot| survives(dot, live, cover))
     }
 
-    fn decode_some(&mut self, bytes: &Bytes, keep: impl Fn(Dot) -> bool) -> Result<usize, FormatError> {
+    fn decode_some(&mut self, place: &[u8], bytes: &Bytes, keep: impl Fn(Dot) -> bool) -> Result<usize, FormatError> {
         self.clear();
-        let mut reader = open(bytes, RECORD)?;
+        let mut reader = open(place, bytes, RECORD)?;
         let dropped = entries(&mut reader, bytes, &mut self.live, keep)?;
         self.residual = DotSet::decode(&mut reader)?;
         reader.end()?;
@@ -77,17 +79,17 @@ impl Record {
 }
 
 impl Update {
-    pub(crate) fn encode_into(&self, out: &mut Vec<u8>) {
+    pub(crate) fn encode_into(&self, place: &[u8], out: &mut Vec<u8>) {
         let start = out.len();
         out.push(UPDATE);
         put_entries(out, &self.live);
         self.covered.encode(out);
         self.events.encode(out);
-        put_checksum(out, start);
+        put_checksum(place, out, start);
     }
 
-    pub(crate) fn decode(bytes: &Bytes) -> Result<Self, FormatError> {
-        let mut reader = open(bytes, UPDATE)?;
+    pub(crate) fn decode(place: &[u8], bytes: &Bytes) -> Result<Self, FormatError> {
+        let mut reader = open(place, bytes, UPDATE)?;
         let mut live = Vec::new();
         entries(&mut reader, bytes, &mut live, |_| true)?;
         let update = Self { live, covered: DotSet::decode(&mut reader)?, events: DotSet::decode(&mut reader)? };
@@ -96,8 +98,8 @@ impl Update {
     }
 }
 
-fn open(bytes: &[u8], kind: u8) -> Result<Reader<'_>, FormatError> {
-    let mut reader = Reader::new(checked(bytes)?);
+fn open<'a>(place: &[u8], bytes: &'a [u8], kind: u8) -> Result<Reader<'a>, FormatError> {
+    let mut reader = Reader::new(checked(place, bytes)?);
     match reader.byte()? {
         version if version == kind => Ok(reader),
         version => Err(FormatError::Version(version)),

@@ -79,12 +79,12 @@ impl StoreName {
         for number in [self.shard, self.shards, self.partitions] {
             out.extend_from_slice(&number.to_le_bytes());
         }
-        put_checksum(&mut out, 0);
+        put_checksum(NAME, &mut out, 0);
         out
     }
 
     fn decode(bytes: &[u8]) -> Result<Self, FormatError> {
-        let mut reader = Reader::new(checked(bytes)?);
+        let mut reader = Reader::new(checked(NAME, bytes)?);
         match reader.byte()? {
             VERSION => {}
             version => return Err(FormatError::Version(version)),

@@ -2,6 +2,7 @@
 #![cfg(feature = "sim")]
 
 mod acknowledged;
+mod damage;
 mod failure;
 mod handoff;
 mod jepsen;

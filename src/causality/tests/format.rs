@@ -9,6 +9,9 @@ use crate::dots::DotSet;
 use crate::ids::{Actor, Dot, NodeId, Start, WriteId};
 use crate::wire::{FormatError, put_varint};
 
+/// Under which key they stand.
+const PLACE: &[u8] = b"place";
+
 fn record() -> Record {
     Record {
         live: vec![
@@ -33,17 +36,17 @@ fn update() -> Update {
 
 fn bytes_of(update: &Update) -> Vec<u8> {
     let mut out = Vec::new();
-    update.encode_into(&mut out);
+    update.encode_into(PLACE, &mut out);
     out
 }
 
 /// The content with a checksum that fits, as a forger or a broken program would write it.
 fn sealed(content: &[u8]) -> Bytes {
-    Bytes::from([content, &crc32fast::hash(content).to_le_bytes()].concat())
+    Bytes::from([content, &crc32fast::hash(&[PLACE, content].concat()).to_le_bytes()].concat())
 }
 
 fn record_of(content: &[u8]) -> Result<Record, FormatError> {
-    Record::decode(&sealed(content))
+    Record::decode(PLACE, &sealed(content))
 }
 
 fn content(bytes: &[u8]) -> Vec<u8> {
@@ -62,13 +65,13 @@ fn the_bytes_of_a_record_are_these() {
         0, 0, 0, 0, 0, 0, 0, 1, 0, // stamp, no value
         0, 1, 2, 34, 0, 0, 0, 0, 0, 0, 0, 2, 2, 0, 1, 2, 0, // residual: 1-2, a gap of 1, 4-5, a gap of 3, 9
     ];
-    let bytes = record().encode();
+    let bytes = record().encode(PLACE);
     assert_eq!(content(&bytes), expected);
     assert_eq!(bytes[expected.len()..], RECORD_SUM.to_le_bytes());
-    assert_eq!(Record::decode(&Bytes::from(bytes)), Ok(record()));
-    assert_eq!(content(&Record::default().encode()), [1, 0, 0, 0], "absence, if anybody stores it");
+    assert_eq!(Record::decode(PLACE, &Bytes::from(bytes)), Ok(record()));
+    assert_eq!(content(&Record::default().encode(PLACE)), [1, 0, 0, 0], "absence, if anybody stores it");
 }
-const RECORD_SUM: u32 = 0x9b1f4b31;
+const RECORD_SUM: u32 = 0x2ae09f20;
 
 #[test]
 fn the_bytes_of_an_update_are_these() {
@@ -81,18 +84,18 @@ fn the_bytes_of_an_update_are_these() {
     let bytes = bytes_of(&update());
     assert_eq!(content(&bytes), expected);
     assert_eq!(bytes[expected.len()..], UPDATE_SUM.to_le_bytes());
-    assert_eq!(Update::decode(&Bytes::from(bytes)), Ok(update()));
+    assert_eq!(Update::decode(PLACE, &Bytes::from(bytes)), Ok(update()));
 }
-const UPDATE_SUM: u32 = 0xd7863f61;
+const UPDATE_SUM: u32 = 0x390b8653;
 
 /// The checksum is over the record alone, wherever it is appended.
 #[test]
 fn a_record_or_an_update_has_the_same_bytes_behind_others() {
     let mut out = b"key".to_vec();
-    record().encode_into(&mut out);
+    record().encode_into(PLACE, &mut out);
     let end = out.len();
-    update().encode_into(&mut out);
-    assert_eq!(out[3..end], record().encode());
+    update().encode_into(PLACE, &mut out);
+    assert_eq!(out[3..end], record().encode(PLACE));
     assert_eq!(out[end..], bytes_of(&update()));
 }
 
@@ -101,9 +104,9 @@ fn a_record_or_an_update_has_the_same_bytes_behind_others() {
 fn every_flipped_bit_every_cut_and_every_added_byte_is_refused() {
     let refused = |bytes: &[u8]| {
         let bytes = Bytes::from(bytes);
-        Record::decode(&bytes).is_err() && Update::decode(&bytes).is_err()
+        Record::decode(PLACE, &bytes).is_err() && Update::decode(PLACE, &bytes).is_err()
     };
-    for bytes in [record().encode(), bytes_of(&update())] {
+    for bytes in [record().encode(PLACE), bytes_of(&update())] {
         for at in 0..bytes.len() {
             for bit in 0..8 {
                 let mut garbled = bytes.clone();
@@ -116,22 +119,22 @@ fn every_flipped_bit_every_cut_and_every_added_byte_is_refused() {
             assert!(refused(&[&bytes[..], &[added]].concat()), "added {added}");
         }
     }
-    assert_eq!(Record::decode(&Bytes::from(&[1, 2, 3][..])), Err(FormatError::Truncated));
-    let mut garbled = record().encode();
+    assert_eq!(Record::decode(PLACE, &Bytes::from(&[1, 2, 3][..])), Err(FormatError::Truncated));
+    let mut garbled = record().encode(PLACE);
     garbled[3] ^= 1;
-    assert_eq!(Record::decode(&Bytes::from(garbled)), Err(FormatError::Checksum));
+    assert_eq!(Record::decode(PLACE, &Bytes::from(garbled)), Err(FormatError::Checksum));
 }
 
 /// A checksum is no defence against a program that seals what it should not.
 #[test]
 fn every_cut_and_every_added_byte_is_refused_even_with_a_fitting_checksum() {
-    let content = content(&record().encode());
+    let content = content(&record().encode(PLACE));
     for end in 0..content.len() {
         assert!(record_of(&content[..end]).is_err(), "cut to {end} bytes");
     }
     assert_eq!(record_of(&[&content[..], &[0]].concat()), Err(FormatError::Trailing));
     assert_eq!(
-        Update::decode(&sealed(&[&self::content(&bytes_of(&update()))[..], &[0]].concat())),
+        Update::decode(PLACE, &sealed(&[&self::content(&bytes_of(&update()))[..], &[0]].concat())),
         Err(FormatError::Trailing)
     );
 }
@@ -141,14 +144,14 @@ fn other_versions_and_other_kinds_are_refused_by_name() {
     for version in (0..=255).filter(|&version| version != 1) {
         assert_eq!(record_of(&[version, 0, 0, 0]), Err(FormatError::Version(version)));
     }
-    assert_eq!(Record::decode(&Bytes::from(bytes_of(&update()))), Err(FormatError::Version(2)));
-    assert_eq!(Update::decode(&Bytes::from(record().encode())), Err(FormatError::Version(1)));
+    assert_eq!(Record::decode(PLACE, &Bytes::from(bytes_of(&update()))), Err(FormatError::Version(2)));
+    assert_eq!(Update::decode(PLACE, &Bytes::from(record().encode(PLACE))), Err(FormatError::Version(1)));
 }
 
 /// Flag 2 is kept for an expiry: a program that doesn't know it must not read past it.
 #[test]
 fn flags_that_are_not_known_are_refused() {
-    let content = content(&record().encode());
+    let content = content(&record().encode(PLACE));
     for flags in 2..=255 {
         let mut flagged = content.clone();
         flagged[2] = flags;
@@ -158,7 +161,7 @@ fn flags_that_are_not_known_are_refused() {
 
 #[test]
 fn entries_out_of_order_or_twice_and_counters_out_of_range_are_refused() {
-    let encoded = |live: Vec<Entry>| content(&Record { live, residual: DotSet::new() }.encode());
+    let encoded = |live: Vec<Entry>| content(&Record { live, residual: DotSet::new() }.encode(PLACE));
     let [first, second] = [record().live[0].clone(), record().live[1].clone()];
     assert!(record_of(&encoded(vec![first.clone(), second.clone()])).is_ok());
     assert!(matches!(record_of(&encoded(vec![second, first.clone()])), Err(FormatError::Content(_))));
@@ -188,7 +191,7 @@ fn hostile_counts_and_lengths_are_refused_before_anything_is_allocated() {
         assert_eq!(record_of(&with(&[1, 0, 0], &[1; 30])), refused, "{count} actors in 30 bytes");
         let row = [1, 0, 0, 1, 2, 34, 0, 0, 0, 0, 0, 0, 0, 2];
         assert_eq!(record_of(&with(&row, &[0; 5])), refused, "{count} ranges in 5 bytes");
-        assert_eq!(Update::decode(&sealed(&with(&[2], &[0; 40]))).map(|_| ()), Err(FormatError::Truncated));
+        assert_eq!(Update::decode(PLACE, &sealed(&with(&[2], &[0; 40]))).map(|_| ()), Err(FormatError::Truncated));
     }
 }
 
@@ -223,13 +226,13 @@ proptest! {
     #[test]
     fn records_come_back_as_they_were(live in any_entries(), residual in any_dots()) {
         let record = Record { live, residual };
-        prop_assert_eq!(Record::decode(&Bytes::from(record.encode())), Ok(record));
+        prop_assert_eq!(Record::decode(PLACE, &Bytes::from(record.encode(PLACE))), Ok(record));
     }
 
     #[test]
     fn updates_come_back_as_they_were(live in any_entries(), covered in any_dots(), events in any_dots()) {
         let update = Update { live, covered, events };
-        prop_assert_eq!(Update::decode(&Bytes::from(bytes_of(&update))), Ok(update));
+        prop_assert_eq!(Update::decode(PLACE, &Bytes::from(bytes_of(&update))), Ok(update));
     }
 
     /// Whatever is sealed, reading it ends in an error or in something whose bytes are these: one value, one spelling.
@@ -237,11 +240,11 @@ proptest! {
     fn reading_is_total_and_canonical(
         live in any_entries(), residual in any_dots(), at in any::<prop::sample::Index>(), byte in any::<u8>(),
     ) {
-        let mut content = content(&Record { live, residual }.encode());
+        let mut content = content(&Record { live, residual }.encode(PLACE));
         let at = at.index(content.len());
         content[at] = byte;
         if let Ok(record) = record_of(&content) {
-            prop_assert_eq!(record.encode(), sealed(&content).to_vec());
+            prop_assert_eq!(record.encode(PLACE), sealed(&content).to_vec());
         }
     }
 }

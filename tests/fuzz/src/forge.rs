@@ -18,7 +18,12 @@ const LAYOUT: u8 = 3;
 
 /// The bytes with a CRC-32 behind them.
 pub fn checked(content: &[u8]) -> Vec<u8> {
-    [content, &crc32fast::hash(content).to_le_bytes()].concat()
+    checked_at(&[], content)
+}
+
+/// The bytes with a CRC-32 behind them that fits where they are stored.
+pub fn checked_at(place: &[u8], content: &[u8]) -> Vec<u8> {
+    [content, &crc32fast::hash(&[place, content].concat()).to_le_bytes()].concat()
 }
 
 /// A frame that says that it is from `sender` and holds one message of these bytes.

@@ -22,22 +22,22 @@ pub fn record(data: &[u8]) {
     // The version in front of a hint is not in its checksum.
     let unchecked = if STORED[kind] == "hint" { data.len().min(8) } else { 0 };
     let (head, rest) = data.split_at(unchecked);
-    for bytes in [data.to_vec(), [head, &forge::checked(rest)].concat()] {
-        if let Ok(record) = Record::decode(&Bytes::from(&bytes[..])) {
-            assert_eq!(record.encode(), bytes);
+    let (space, place) = place_of(kind, data);
+    for bytes in [data.to_vec(), [head, &forge::checked_at(&place, rest)].concat()] {
+        if let Ok(record) = Record::decode(&place, &Bytes::from(&bytes[..])) {
+            assert_eq!(record.encode(&place), bytes);
         }
-        behind_a_node(kind, &bytes);
+        behind_a_node(kind, space, &place, &bytes);
     }
 }
 
-/// Puts the bytes where a node will look, and makes it look.
-fn behind_a_node(kind: usize, bytes: &[u8]) {
-    let keyspace = Keyspace::new("default").id();
-    let (mut storage, peer) = WRITTEN.clone();
-    let full = forge::full_key(keyspace, KEY);
-    let (space, name) = match STORED[kind] {
-        "object" => (Space::Objects, first(&storage, Space::Objects)),
-        "clock" => (Space::Dots, first(&storage, Space::Dots)),
+/// Where bytes of this kind stand, for the key that is looked at.
+fn place_of(kind: usize, bytes: &[u8]) -> (Space, Vec<u8>) {
+    let full = forge::full_key(Keyspace::new("default").id(), KEY);
+    let (storage, peer) = &*WRITTEN;
+    match STORED[kind] {
+        "object" => (Space::Objects, first(storage, Space::Objects)),
+        "clock" => (Space::Dots, first(storage, Space::Dots)),
         "hint" => {
             let upper = (forge::position(&full) >> 64) as u64;
             (Space::Hints, [&peer.0.to_be_bytes()[..], &upper.to_be_bytes(), &full].concat())
@@ -45,20 +45,26 @@ fn behind_a_node(kind: usize, bytes: &[u8]) {
         "name" => (Space::Meta, b"store".to_vec()),
         // A line of the index for a key that may not be there, or may be none.
         _ => (Space::Dots, [&[0, 0, 0, 0, 0, 0, 0, 1, 2], bytes].concat()),
-    };
+    }
+}
+
+/// Puts the bytes where a node will look, and makes it look.
+fn behind_a_node(kind: usize, space: Space, name: &[u8], bytes: &[u8]) {
+    let keyspace = Keyspace::new("default").id();
+    let (mut storage, _) = WRITTEN.clone();
     let mut batch = Batch::new();
-    batch.put(space, &name, bytes);
+    batch.put(space, name, bytes);
     storage.write(&batch).expect("memory doesn't fail");
     let Ok(mut lone) = Lone::open(vec![storage]) else { return };
     lone.wake();
-    let damaged = STORED[kind] == "object" && Record::decode(&Bytes::from(bytes)).is_err();
+    let damaged = STORED[kind] == "object" && Record::decode(name, &Bytes::from(bytes)).is_err();
     assert!(lone.values().is_empty() || !damaged, "damage is not shown");
     lone.ask(Request::List { keyspace, cursor: Cursor::from_bytes(&[0; 4]).expect("a cursor"), limit: 10 });
     let (key, options) = (Bytes::from(KEY), PutOptions::default());
     let put = lone.ask(Request::Put { keyspace, key, value: Some("new".into()), context: Context::empty(), options });
     if damaged {
         assert!(!matches!(put, Some(Reply::Put(Ok(_)))), "no write goes over damage: {put:?}");
-        let there = lone.node.storages().next().expect("a shard").get(space, &name);
+        let there = lone.node.storages().next().expect("a shard").get(space, name);
         assert_eq!(there, Ok(Some(Bytes::from(bytes))), "damage is left as it is");
     }
 }
