@@ -38,7 +38,6 @@ struct Options {
     save: Option<String>,
     replay: Option<String>,
     threads: usize,
-    #[cfg(feature = "mutants")]
     mutants: bool,
 }
 
@@ -73,12 +72,10 @@ fn options() -> Result<Options, Box<dyn Error>> {
         save: None,
         replay: None,
         threads: threads(),
-        #[cfg(feature = "mutants")]
         mutants: false,
     };
     let mut arguments = std::env::args().skip(1);
     while let Some(argument) = arguments.next() {
-        #[cfg(feature = "mutants")]
         if argument == "--mutants" {
             options.mutants = true;
             continue;
@@ -114,9 +111,11 @@ fn run(options: &Options) -> Result<bool, Box<dyn Error>> {
         let story: Story = std::fs::read_to_string(file)?.parse()?;
         return Ok(tell(&story));
     }
-    #[cfg(feature = "mutants")]
     if options.mutants {
+        #[cfg(feature = "mutants")]
         return Ok(mutants::hunt(options.seeds, options.threads));
+        #[cfg(not(feature = "mutants"))]
+        return Err("there are no mutants in this program: build it with --features mutants".into());
     }
     if let Some(seed) = options.trace {
         let story = draw(seed, options);

@@ -128,12 +128,8 @@ impl<S: Storage> Shard<S> {
         let partition = self.partition(&plan.key);
         let dot = self.replica.next_dot(self.namer(), partition);
         let nothing = DotSet::new();
-        let mut context = plan.context.covered().unwrap_or(&nothing);
-        if mutant::is(Mutant::IgnoreContext) {
-            context = &nothing;
-        }
-        let clock = self.clock_of_mutant(&plan);
-        let context = clock.as_deref().unwrap_or(context);
+        let mistaken = self.mistaken_context(&plan);
+        let context = mistaken.as_deref().or(plan.context.covered()).unwrap_or(&nothing);
         let update = match plan.value {
             None => Update::delete(dot, context),
             Some(value) => {
@@ -194,8 +190,11 @@ impl<S: Storage> Shard<S> {
         actor
     }
 
-    /// What two mistaken kinds of write would speak for.
-    fn clock_of_mutant(&self, plan: &Plan) -> Option<Arc<DotSet>> {
+    /// What mistaken kinds of write would speak for.
+    fn mistaken_context(&self, plan: &Plan) -> Option<Arc<DotSet>> {
+        if mutant::is(Mutant::IgnoreContext) {
+            return Some(Arc::default());
+        }
         let speaks =
             mutant::is(Mutant::WriteSpeaksForClock) || (mutant::is(Mutant::DeleteEverything) && plan.value.is_none());
         let partition = self.partition(&plan.key);

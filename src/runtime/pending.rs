@@ -262,6 +262,7 @@ mod tests {
         assert_eq!(count.0.load(Ordering::Relaxed), 1);
         assert_eq!(Pin::new(&mut pending).poll(&mut context), Poll::Ready(true));
     }
+
     #[test]
     fn several_answers_are_waited_for_and_awaited_together_in_the_order_of_their_requests() {
         let (slots, list): (Vec<_>, Vec<_>) = (0..3).map(|_| pending()).unzip();

@@ -1,16 +1,16 @@
 //! The processes, and the queue of what happens next.
 
 mod builder;
-mod calls;
-mod fate;
+mod faults;
+mod inspect;
 mod ledger;
-mod sight;
+mod requests;
 
 pub use builder::SimBuilder;
-pub use fate::Clock;
+pub use faults::Clock;
 pub use ledger::Traffic;
 
-use fate::{TWIN, without_twin};
+use faults::{TWIN, without_twin};
 use ledger::Ledger;
 
 use std::cmp::Reverse;

@@ -19,7 +19,7 @@ pub struct Coverage {
 const RARE: &[&str] = &[
     "unsynced batches lost",
     "unsynced batches kept",
-    "node comes back with what it had lost",
+    "node comes back without what it had stored",
     "corrupted frame refused",
     "message lost",
     "message repeated",

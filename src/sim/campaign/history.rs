@@ -54,8 +54,6 @@ pub struct Read {
     pub ended: Time,
     /// What it showed; with a union, what the set held.
     pub values: Vec<Number>,
-    /// How many versions it met.
-    pub siblings: usize,
 }
 
 /// All that clients did, and what is there at the end.

@@ -171,14 +171,12 @@ impl Player {
                 }
                 self.crash(node, 0)?;
                 self.sim.restore(node);
-                self.amnesia = true;
-                self.start(node)?;
+                self.start_forgetful(node)?;
             }
             Action::LoseData { node } => {
                 self.crash(NodeId(node), 0)?;
                 self.sim.lose_data(NodeId(node));
-                self.amnesia = true;
-                self.start(NodeId(node))?;
+                self.start_forgetful(NodeId(node))?;
             }
             Action::Clone { node } => {
                 self.sim.clone_node(NodeId(node));
@@ -284,12 +282,15 @@ impl Player {
             return Ok(false);
         }
         match self.sim.try_restart(node) {
-            Ok(()) => {
-                self.coverage.count("node comes back with what it had lost", u64::from(self.amnesia));
-                Ok(true)
-            }
+            Ok(()) => Ok(true),
             Err(error) => broken(Property::NoGarbage, format!("{node} doesn't open: {error}")),
         }
+    }
+
+    fn start_forgetful(&mut self, node: NodeId) -> Result<bool, Violation> {
+        self.amnesia = true;
+        self.coverage.count("node comes back without what it had stored", 1);
+        self.start(node)
     }
 
     /// A node that starts anew has forgotten what it turned away at the sibling cap a moment ago: a duplicate of that
@@ -466,9 +467,8 @@ impl Player {
         found: &Versions,
     ) -> BTreeSet<Number> {
         let values: BTreeSet<Number> = found.values.iter().flat_map(members).collect();
-        let (ended, siblings) = (self.sim.now(), found.siblings);
-        let shown = values.iter().copied().collect();
-        self.history.reads.push(Read { client, key, began, ended, values: shown, siblings });
+        let (ended, shown) = (self.sim.now(), values.iter().copied().collect());
+        self.history.reads.push(Read { client, key, began, ended, values: shown });
         values
     }
 

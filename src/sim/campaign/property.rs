@@ -44,29 +44,6 @@ pub enum Property {
     NoGarbage,
 }
 
-impl Property {
-    /// Its number in the literature's list of checks that this campaign follows.
-    #[must_use]
-    pub const fn number(self) -> &'static str {
-        match self {
-            Self::NoLostWrite => "P1, P14",
-            Self::NoPhantom => "P2",
-            Self::SupersededForGood => "P3",
-            Self::TrueConcurrency => "P4",
-            Self::SiblingBound => "P5",
-            Self::NoResurrection => "P6",
-            Self::Sessions => "P7",
-            Self::Convergence => "P8",
-            Self::Register => "P9",
-            Self::HintsHome => "P10",
-            Self::UniqueDots => "P15",
-            Self::Bounds => "P18",
-            Self::Liveness => "P17",
-            Self::NoGarbage => "wire",
-        }
-    }
-}
-
 /// A property that did not hold, and how one can see it.
 #[derive(Clone, PartialEq, Eq, Debug, thiserror::Error)]
 #[error("{property:?}: {message}")]

@@ -101,10 +101,10 @@ impl Sim {
     pub fn start(&mut self, node: NodeId, request: Request) -> Ticket {
         let ticket = Ticket(self.next_ticket);
         self.next_ticket += 1;
-        let process = &self.nodes[&node];
+        let process = self.nodes.get_mut(&node).expect("a member");
         if process.paused.is_some() {
             let (start, request) = (process.starts, Box::new(request));
-            self.schedule(self.now, What::Ask { node, start, ticket, request });
+            process.held.push(What::Ask { node, start, ticket, request });
         } else {
             self.step(node, Input::Request(ticket, request));
         }
