@@ -1,6 +1,7 @@
 //! The layout: a value that says which members own each partition.
 
 use std::fmt;
+use std::ops::RangeInclusive;
 use std::sync::Arc;
 
 use crate::hash::{Purpose, keyless};
@@ -247,6 +248,18 @@ impl Layout {
     #[must_use]
     pub const fn partition_of(&self, position: u128) -> PartitionId {
         PartitionId((((position >> 64) * self.partitions as u128) >> 64) as u32)
+    }
+
+    /// The positions of a partition, in their upper 64 bits: [`partition_of`](Self::partition_of) read backwards.
+    ///
+    /// # Panics
+    ///
+    /// If there is no such partition.
+    #[must_use]
+    pub fn positions_of(&self, partition: PartitionId) -> RangeInclusive<u64> {
+        assert!(partition.0 < self.partitions, "there is no such partition");
+        let start = |partition: u32| (u128::from(partition) << 64).div_ceil(u128::from(self.partitions));
+        start(partition.0) as u64..=(start(partition.0 + 1) - 1) as u64
     }
 
     /// The `n` owners of a partition, in order, all different. A look-up.

@@ -53,10 +53,14 @@ fn a_range_holds_its_start_and_not_its_end() {
             Layout::from_owners(1, vec![Member::new(NodeId(1))], vec![nodes(&[1]); q as usize]).expect("one owner");
         assert_eq!(ring.partition_of(0), PartitionId(0));
         assert_eq!(ring.partition_of(u128::MAX), PartitionId(q - 1), "the last range ends where the ring closes");
+        assert_eq!(*ring.positions_of(PartitionId(0)).start(), 0);
+        assert_eq!(*ring.positions_of(PartitionId(q - 1)).end(), u64::MAX);
         for p in 1..q {
             let start = (u128::from(p) << 64).div_ceil(u128::from(q)) << 64;
             assert_eq!(ring.partition_of(start), PartitionId(p));
             assert_eq!(ring.partition_of(start - 1), PartitionId(p - 1));
+            assert_eq!(*ring.positions_of(PartitionId(p)).start(), (start >> 64) as u64);
+            assert_eq!(*ring.positions_of(PartitionId(p - 1)).end(), ((start >> 64) - 1) as u64);
         }
     }
 }
