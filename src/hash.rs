@@ -38,6 +38,7 @@ pub(crate) enum Purpose {
     Layout = 3,
     Keyspace = 4,
     Store = 5,
+    Digest = 6,
 }
 
 /// The hash of `parts`, each preceded by its length, so that ("ab", "c") and ("a", "bc") differ.

@@ -13,6 +13,7 @@ mod hash;
 mod hint;
 pub mod ids;
 mod key;
+pub mod merkle;
 mod message;
 #[cfg(feature = "mutants")]
 pub mod mutant;
