@@ -57,6 +57,7 @@ impl World {
         let mut world = Self { hosts, addresses, codec, keyspace: keyspace.id(), origin };
         for Member { node: id, .. } in members {
             let setup = Setup::new(identity, id, Arc::clone(&layout), vec![keyspace.clone()]);
+            let setup = Setup { founding: true, ..setup };
             // Fresh randomness of the system at every start: it names this start's writes for ever.
             let start = Start(SysRng.try_next_u64()?);
             let node = Node::open(setup, vec![MemoryStorage::new()], start, 0, world.now())?;

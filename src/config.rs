@@ -120,6 +120,11 @@ pub struct Limits {
     pub hint_batch: usize,
     /// Most keys in one page of a listing. Default 1,000.
     pub page: usize,
+    /// Latest writes of each partition whose keys are remembered: an owner that lacks older ones too is found out by the
+    /// trees. Default 1,024: some 100 KB per partition that is written to.
+    pub dot_log: usize,
+    /// Most records in one answer of an exchange. Default 256.
+    pub exchange_batch: usize,
     /// Longest frame of messages in bytes; a longer one is refused before it is decoded. At least four times `object`,
     /// `key` and `context` together: what three coordinators admit at once, and one more. With N > 3 it should be N + 1
     /// times as much, or an object that N coordinators filled at once can't be read. Default 32 MiB: enough for N = 6.
@@ -140,6 +145,8 @@ impl Default for Limits {
             hint_bytes: 256 << 20,
             hint_batch: 64,
             page: 1_000,
+            dot_log: 1_024,
+            exchange_batch: 256,
             frame: 32 << 20,
             inbox: 65_536,
         }
@@ -165,6 +172,11 @@ pub struct Timing {
     pub handoff: Duration,
     /// How often records that still carry a residual are looked at. Default 1 s.
     pub sweep: Duration,
+    /// How often each owner of a partition compares itself with each other. Default 5 s. [`Duration::MAX`]: never.
+    pub exchange: Duration,
+    /// In which time a node reads all that it holds once, to find what its disk has garbled or lost. Default 1 day: at
+    /// 100 GB that is about 1 MB a second. [`Duration::MAX`]: never.
+    pub scrub: Duration,
     /// How far ahead of its own wall clock a node believes a timestamp. Default 1 minute: beyond what NTP leaves, and
     /// Aerospike's 27 s.
     pub skew: Duration,
@@ -183,6 +195,8 @@ impl Default for Timing {
             probe: Duration::from_millis(100),
             handoff: Duration::from_millis(500),
             sweep: Duration::from_secs(1),
+            exchange: Duration::from_secs(5),
+            scrub: Duration::from_secs(24 * 3_600),
             skew: Duration::from_secs(60),
             hedge_percent: 5,
         }
@@ -194,7 +208,7 @@ impl Limits {
     /// [`ConfigError::Limit`] for a bound of zero or beyond 4 GiB (hints may have more), or for objects that can't hold
     /// one value; [`ConfigError::Frame`] for a frame that can't hold four objects with key and context.
     pub fn validate(&self) -> Result<(), ConfigError> {
-        let bounds: [(&'static str, usize); 10] = [
+        let bounds: [(&'static str, usize); 12] = [
             ("key", self.key),
             ("value", self.value),
             ("siblings", self.siblings),
@@ -203,6 +217,8 @@ impl Limits {
             ("in_flight", self.in_flight),
             ("hint_batch", self.hint_batch),
             ("page", self.page),
+            ("dot_log", self.dot_log),
+            ("exchange_batch", self.exchange_batch),
             ("frame", self.frame),
             ("inbox", self.inbox),
         ];
@@ -238,6 +254,8 @@ impl Timing {
             ("probe", self.probe),
             ("handoff", self.handoff),
             ("sweep", self.sweep),
+            ("exchange", self.exchange),
+            ("scrub", self.scrub),
         ];
         for (name, duration) in durations {
             if duration.is_zero() {

@@ -78,6 +78,12 @@ pub enum Refusal {
     /// It has as many requests in progress as it may.
     #[error("it is overloaded")]
     Overloaded,
+    /// It has just started, or lost something, and is still reading what it holds.
+    #[error("it is still reading what it holds")]
+    NotReady,
+    /// What it was asked for is not there any more, or never was.
+    #[error("it has nothing of the kind")]
+    NoSuch,
 }
 
 /// What one node answered to a request that failed.
@@ -256,6 +262,24 @@ pub enum ListError {
     Stopped,
 }
 
+/// Why two owners of a partition could not be compared. Nothing was moved or changed.
+#[derive(Clone, Copy, PartialEq, Eq, Debug, thiserror::Error)]
+#[non_exhaustive]
+pub enum CompareError {
+    /// This node, or the other, does not own the partition.
+    #[error("the two nodes don't both own the partition")]
+    NotAnOwner,
+    /// The other owner did not answer, or one of the two is still reading what it holds.
+    #[error("the other owner did not answer to the end")]
+    Unavailable,
+    /// The node has as many requests in progress as it may.
+    #[error("the node is overloaded")]
+    Overloaded,
+    /// The node stopped, or a sync failed.
+    #[error("the node stopped")]
+    Stopped,
+}
+
 /// Why a node could not be opened. The storage is as it was, but for the name that an empty one is given.
 #[derive(Clone, PartialEq, Eq, Debug, thiserror::Error)]
 #[non_exhaustive]
@@ -323,6 +347,9 @@ pub enum Error {
     /// Of a listing.
     #[error(transparent)]
     List(#[from] ListError),
+    /// Of a comparison.
+    #[error(transparent)]
+    Compare(#[from] CompareError),
     /// Of opening a node.
     #[error(transparent)]
     Open(#[from] OpenError),

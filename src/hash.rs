@@ -39,6 +39,7 @@ pub(crate) enum Purpose {
     Keyspace = 4,
     Store = 5,
     Digest = 6,
+    Clock = 7,
 }
 
 /// The hash of `parts`, each preceded by its length, so that ("ab", "c") and ("a", "bc") differ.

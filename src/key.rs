@@ -53,6 +53,11 @@ impl Key {
         (upper as u128) << 64 | lower as u128
     }
 
+    /// The upper half of its position: the order in which keys are stored.
+    pub(crate) const fn upper_position(&self) -> u64 {
+        self.position[0]
+    }
+
     /// Places a key that was decoded. False if it is too short to be one.
     pub(crate) fn place(&mut self, secret: &Secret) -> bool {
         self.position = position(secret, &self.bytes);

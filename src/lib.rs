@@ -9,6 +9,7 @@ pub mod config;
 mod coordinate;
 mod dots;
 pub mod error;
+mod exchange;
 mod hash;
 mod hint;
 pub mod ids;
@@ -28,6 +29,7 @@ pub mod ring;
 pub mod runtime;
 #[cfg(feature = "sim")]
 pub mod sim;
+pub mod status;
 pub mod storage;
 mod suspicion;
 #[cfg(feature = "sim")]

@@ -117,6 +117,14 @@ mutants! {
     BelieveFarFuture = "believe-far-future",
     /// A write with an older timestamp is dropped, though it has seen what it replaces.
     TimestampBeatsCausality = "timestamp-beats-causality",
+    /// An owner that has lost something counts in reads as if it had not.
+    CountRefilling = "count-refilling",
+    /// Owners never compare themselves.
+    ExchangeNever = "exchange-never",
+    /// A full exchange goes on when the other side has begun a new life.
+    ExchangeOutlivesPeer = "exchange-outlives-peer",
+    /// The clock takes in the opening's before all records have come.
+    OpeningBeforeRecords = "opening-before-records",
     /// A frame's checksum is not looked at.
     IgnoreChecksum = "ignore-checksum",
 }

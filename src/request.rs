@@ -5,8 +5,8 @@ use std::time::Duration;
 use crate::bytes::Bytes;
 use crate::causality::Context;
 use crate::config::{Durability, Mode, Spread};
-use crate::error::{GetError, ListError, PutError};
-use crate::ids::{KeyspaceId, WriteId};
+use crate::error::{CompareError, GetError, ListError, PutError};
+use crate::ids::{KeyspaceId, NodeId, PartitionId, WriteId};
 
 /// A client's request.
 #[derive(Clone, Debug)]
@@ -42,6 +42,13 @@ pub enum Request {
         cursor: Cursor,
         /// The most keys to return; at least 1, at most the node's limit.
         limit: usize,
+    },
+    /// In how many keys do this node and another owner of a partition differ? Nothing is moved.
+    Compare {
+        /// A partition that both own.
+        partition: PartitionId,
+        /// The other owner.
+        with: NodeId,
     },
 }
 
@@ -92,6 +99,8 @@ pub enum Reply {
     Put(Result<Written, PutError>),
     /// Of a listing.
     List(Result<Page, ListError>),
+    /// Of a comparison: the keys that differ, or whose deletes the other owner has not yet understood.
+    Compared(Result<u64, CompareError>),
 }
 
 /// What a get found.

@@ -8,9 +8,9 @@ use std::path::{Path, PathBuf};
 /// the machines don't know one another. A new module must be placed here.
 const FLOORS: [&[&str]; 6] = [
     &["bytes", "config", "dots", "error", "hash", "ids", "key", "mutant", "time", "wire"],
-    &["causality", "merkle", "ring", "suspicion", "verdict"],
+    &["causality", "merkle", "ring", "status", "suspicion", "verdict"],
     &["codec", "message", "reconcile", "request", "storage", "transport"],
-    &["coordinate", "hint", "replica"],
+    &["coordinate", "exchange", "hint", "replica"],
     &["node"],
     &["runtime", "sim", "testing", "transports"],
 ];

@@ -51,11 +51,11 @@ impl Record {
 
     /// Becomes what the stored bytes say, in the memory that it has.
     pub(crate) fn decode_from(&mut self, place: &[u8], bytes: &Bytes) -> Result<(), FormatError> {
-        self.decode_some(place, bytes, |_| true).map(|_| ())
+        self.decode_some(place, bytes, |_| true)
     }
 
     /// Becomes what is left of the stored bytes beside a message with these entries and this cover. Returns how many
-    /// entries the message supersedes.
+    /// entries the message supersedes, and adds the dots of all to `all`.
     ///
     /// Nearly every write supersedes all that is stored: its owner checks the bytes, and builds nothing from them.
     pub(crate) fn decode_survivors(
@@ -64,17 +64,21 @@ impl Record {
         bytes: &Bytes,
         live: &[Entry],
         cover: Cover<'_>,
+        all: &mut Vec<Dot>,
     ) -> Result<usize, FormatError> {
-        self.decode_some(place, bytes, |dot| survives(dot, live, cover))
+        self.decode_some(place, bytes, |dot| {
+            all.push(dot);
+            survives(dot, live, cover)
+        })?;
+        Ok(all.len() - self.live.len())
     }
 
-    fn decode_some(&mut self, place: &[u8], bytes: &Bytes, keep: impl Fn(Dot) -> bool) -> Result<usize, FormatError> {
+    fn decode_some(&mut self, place: &[u8], bytes: &Bytes, keep: impl FnMut(Dot) -> bool) -> Result<(), FormatError> {
         self.clear();
         let mut reader = open(place, bytes, RECORD)?;
-        let dropped = entries(&mut reader, bytes, &mut self.live, keep)?;
+        entries(&mut reader, bytes, &mut self.live, keep)?;
         self.residual = DotSet::decode(&mut reader)?;
-        reader.end()?;
-        Ok(dropped)
+        reader.end()
     }
 }
 
@@ -122,13 +126,13 @@ fn put_entries(out: &mut Vec<u8>, entries: &[Entry]) {
 }
 
 /// Reads the entries to `keep` into an empty list; their values are views into `whole`, which `reader` reads from its
-/// beginning. Returns how many others there are.
+/// beginning.
 fn entries(
     reader: &mut Reader<'_>,
     whole: &Bytes,
     list: &mut Vec<Entry>,
-    keep: impl Fn(Dot) -> bool,
-) -> Result<usize, FormatError> {
+    mut keep: impl FnMut(Dot) -> bool,
+) -> Result<(), FormatError> {
     let count = reader.count(ENTRY_LEAST)?;
     let mut last = None;
     for _ in 0..count {
@@ -159,5 +163,5 @@ fn entries(
             list.push(Entry { dot, write_id, stamp, value: whole.slice(value) });
         }
     }
-    Ok(count - list.len())
+    Ok(())
 }

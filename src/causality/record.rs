@@ -2,7 +2,7 @@
 
 use serde::{Deserialize, Serialize};
 
-use super::join::{Cover, bring, join};
+use super::join::{Cover, bring, join, survives};
 use super::stamp::Stamp;
 use crate::bytes::Bytes;
 use crate::dots::DotSet;
@@ -119,6 +119,25 @@ impl Record {
         Change { live: dropped || brought, residual: residual_changed, added }
     }
 
+    /// As [`Record::take_in`], where the clock takes in nothing: then a live dot need not be in it.
+    ///
+    /// The dots of a partition's records, one by one and in the order of the keys, would be as many gaps in the clock,
+    /// where the end of an exchange brings them all at once.
+    pub(crate) fn take_from(&mut self, clock: &DotSet, live: &[Entry], cover: Cover<'_>, dropped: bool) -> Change {
+        let mut brought = false;
+        for entry in live.iter().filter(|entry| !clock.contains(entry.dot)) {
+            brought |= bring(&mut self.live, &self.residual, entry);
+        }
+        let residual = self.absorb(cover, clock);
+        Change { live: dropped || brought, residual, added: DotSet::new() }
+    }
+
+    /// Joins another whole record of the key into it, at an owner with this clock.
+    pub(crate) fn join_whole(&mut self, clock: &DotSet, live: &[Entry], cover: Cover<'_>) {
+        self.live.retain(|entry| survives(entry.dot, live, cover));
+        let _ = self.take_from(clock, live, cover, false);
+    }
+
     /// residual := (residual ∪ cover) \ clock. Tells whether the residual changed.
     fn absorb(&mut self, cover: Cover<'_>, clock: &DotSet) -> bool {
         let mut changed = self.strip(clock);
@@ -141,6 +160,9 @@ impl Record {
     pub fn view(&self, clock: &DotSet) -> View {
         let mut view = View { live: self.live.clone(), covered: clock.clone() };
         view.covered.union_with(&self.residual);
+        for entry in &self.live {
+            view.covered.insert(entry.dot);
+        }
         view
     }
 

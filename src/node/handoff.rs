@@ -81,8 +81,7 @@ impl<S: Storage> Shard<S> {
             if mutant::is(Mutant::HintOverwrites) {
                 self.overwrite(partition, &item.key, &item.update.live);
             }
-            let stored = self.replica.update(&mut self.storage, partition, &item.key, &item.update);
-            if let Ok(stored) = self.or_refuse(stored) {
+            if let Ok(stored) = self.join_update(partition, &item.key, &item.update) {
                 self.lanes.wrote(&stored);
                 done.push(item.index);
             }

@@ -62,8 +62,7 @@ impl<S: Storage> Shard<S> {
             }
             // Another shard of this node answers by message, like a peer: shards share nothing.
             if owner == self.shared.node && self.replica.owns(partition) {
-                let listed = self.replica.list(&self.storage, partition, keyspace, &after, limit);
-                let result = self.or_refuse(listed).map(|(keys, after)| Listed { keys, after });
+                let result = self.list_here(partition, keyspace, &after, limit);
                 if !self.listed(number, owner, result) {
                     return;
                 }
@@ -108,6 +107,18 @@ impl<S: Storage> Shard<S> {
         }
     }
 
+    fn list_here(
+        &mut self,
+        partition: PartitionId,
+        keyspace: KeyspaceId,
+        after: &[u8],
+        limit: usize,
+    ) -> Result<Listed, Refusal> {
+        let listed =
+            self.of_partition(partition, |replica, storage| replica.list(storage, partition, keyspace, after, limit));
+        listed.map(|(keys, after)| Listed { keys, after }).map_err(|_| Refusal::Storage)
+    }
+
     pub(super) fn on_list(&mut self, from: NodeId, list: &List) {
         let result = self.check_layout(from, list.layout).and_then(|()| {
             let known = list.partition.0 < self.shared.layout.partitions();
@@ -115,10 +126,8 @@ impl<S: Storage> Shard<S> {
                 return Err(Refusal::NotAnOwner);
             }
             let limit = (list.limit as usize).clamp(1, self.shared.limits.page);
-            let listed = self.replica.list(&self.storage, list.partition, list.keyspace, &list.after, limit);
-            self.or_refuse(listed)
+            self.list_here(list.partition, list.keyspace, &list.after, limit)
         });
-        let result = result.map(|(keys, after)| Listed { keys, after });
         let reply = ListReply { request: list.request, partition: list.partition, result };
         self.lanes.reveal(Output::Send(from, Message::ListReply(reply)));
     }

@@ -12,17 +12,21 @@
 //! never an acknowledged write.
 
 mod control;
+mod exchange;
 mod forward;
 mod get;
 mod handoff;
 mod lanes;
 mod list;
+mod loss;
 mod ops;
 mod put;
 mod serve;
 mod setup;
 mod shard;
+mod shared;
 mod store;
+mod tell;
 
 pub use setup::{Keyspace, Setup};
 
@@ -32,13 +36,15 @@ use crate::causality::{Context, Entry};
 use crate::error::{ContextError, OpenError, StorageError};
 use crate::ids::{KeyspaceId, NodeId, PartitionId, Start, Ticket};
 use crate::key::Key;
-use crate::message::{Hints, Message};
+use crate::message::{Compare, Hints, Message};
 use crate::request::{Reply, Request};
 use crate::ring::Layout;
+use crate::status::{Agreement, Debt};
 use crate::storage::Storage;
 use crate::time::{Now, Time};
 use control::Control;
-use shard::{Shard, Shared};
+use shard::Shard;
+use shared::Shared;
 
 /// What comes into a node.
 #[derive(Clone, Debug)]
@@ -81,6 +87,11 @@ pub enum Event {
     ReconcilerFailed(KeyspaceId),
     /// All hints for a node are home.
     HintsDelivered(NodeId),
+    /// A partition has lost something that it had: its clock is forgotten, what can't be read is dropped, and it counts
+    /// in no read until the other owners have filled it again.
+    PartitionLost(PartitionId),
+    /// A partition that had lost something has again what the others have.
+    PartitionRefilled(PartitionId),
 }
 
 /// What a node has done since it was opened: plain numbers, for whatever collects them.
@@ -117,6 +128,12 @@ pub struct Counters {
     pub commits: u64,
     /// Records whose residual the clock doesn't cover yet.
     pub unsettled: u64,
+    /// Records that came in exchanges with other owners.
+    pub exchanged: u64,
+    /// How many of these changed anything.
+    pub exchanged_needed: u64,
+    /// Exchanges over the trees.
+    pub full_exchanges: u64,
 }
 
 /// A node of the cluster, as pure logic.
@@ -189,6 +206,7 @@ impl<S: Storage> Node<S> {
             Message::Probe(probe) => self.control_out.push(Output::Send(from, Message::ProbeReply(probe))),
             Message::ProbeReply(_) => {}
             Message::Hints(hints) if self.shards.len() > 1 => self.scatter(now, from, peer, hints),
+            Message::Compare(compare) if self.shards.len() > 1 => self.scatter_marks(now, from, peer, compare),
             data => {
                 let shard = self.shard_of_message(&data);
                 if let Some(shard) = self.shards.get_mut(shard) {
@@ -208,6 +226,20 @@ impl<S: Storage> Node<S> {
             if !items.is_empty() {
                 let part = Hints { request: hints.request, layout: hints.layout, items };
                 self.shards[shard].message(now, from, peer, Message::Hints(part));
+            }
+        }
+    }
+
+    /// Nor do the shards of another node cut the partitions as these do.
+    fn scatter_marks(&mut self, now: Now, from: NodeId, peer: usize, compare: Compare) {
+        let mut parts: Vec<Vec<_>> = vec![Vec::new(); self.shards.len()];
+        for mark in compare.marks {
+            parts[self.shard_of(mark.partition)].push(mark);
+        }
+        for (shard, marks) in parts.into_iter().enumerate() {
+            if !marks.is_empty() {
+                let part = Compare { request: compare.request, layout: compare.layout, marks };
+                self.shards[shard].message(now, from, peer, Message::Compare(part));
             }
         }
     }
@@ -241,6 +273,7 @@ impl<S: Storage> Node<S> {
                 self.shard_of(self.shared.layout.partition_of(key.position()))
             }
             Request::List { cursor, .. } => self.shard_of(PartitionId(cursor.partition)),
+            Request::Compare { partition, .. } => self.shard_of(*partition),
         }
     }
 
@@ -258,6 +291,10 @@ impl<S: Storage> Node<S> {
             Message::ForwardReply(reply) => Shared::shard_of_number(reply.request.number),
             Message::HintsReply(reply) => Shared::shard_of_number(reply.request.number),
             Message::ListReply(reply) => Shared::shard_of_number(reply.request.number),
+            Message::Compare(compare) => compare.marks.first().map_or(0, |mark| self.shard_of(mark.partition)),
+            Message::Compared(reply) => Shared::shard_of_number(reply.request.number),
+            Message::Ask(ask) => self.shard_of(ask.partition),
+            Message::Told(told) => Shared::shard_of_number(told.request.number),
             Message::Probe(_) | Message::ProbeReply(_) => 0,
         }
     }
@@ -362,6 +399,31 @@ impl<S: Storage> Node<S> {
         sum.into_iter().collect()
     }
 
+    /// What is not known to be at all its owners. Empty at every node: the cluster is healed.
+    #[must_use]
+    pub fn debt(&self) -> Vec<Debt> {
+        let mut hints = std::collections::BTreeMap::new();
+        let mut debt = Vec::new();
+        for one in self.shards.iter().flat_map(Shard::debt) {
+            match one {
+                Debt::Hints { target, count } => *hints.entry(target).or_insert(0) += count,
+                other => debt.push(other),
+            }
+        }
+        debt.extend(hints.into_iter().map(|(target, count)| Debt::Hints { target, count }));
+        debt.sort_unstable();
+        debt
+    }
+
+    /// How far it and the other owners of its partitions have become equal, as far as it knows.
+    #[must_use]
+    pub fn agreements(&self) -> Vec<(PartitionId, NodeId, Agreement)> {
+        let all = self.shards.iter().flat_map(Shard::agreements);
+        let mut all: Vec<_> = all.map(|(&(partition, peer), &agreement)| (partition, peer, agreement)).collect();
+        all.sort_unstable_by_key(|(partition, peer, _)| (*partition, *peer));
+        all
+    }
+
     /// The storages, shard by shard.
     pub fn storages(&self) -> impl Iterator<Item = &S> {
         self.shards.iter().map(Shard::storage)
@@ -408,6 +470,9 @@ impl Counters {
         self.refused += other.refused;
         self.commits += other.commits;
         self.unsettled += other.unsettled;
+        self.exchanged += other.exchanged;
+        self.exchanged_needed += other.exchanged_needed;
+        self.full_exchanges += other.full_exchanges;
     }
 }
 

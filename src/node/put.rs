@@ -210,11 +210,9 @@ impl<S: Storage> Shard<S> {
         // A write that others may have stored already can't be changed or refused any more.
         let bound = matches!(reply_to, ReplyTo::Peer { first: false, .. });
         let cap = if bound { Cap::NONE } else { self.shared.cap(key.keyspace()) };
-        let joined = self.replica.admit(&mut self.storage, partition, key, update, cap);
-        match joined.map_err(|error| {
-            self.storage_failed(error.clone());
-            AdmitError::Put(PutError::Storage(error))
-        })? {
+        let joined =
+            self.of_partition(partition, |replica, storage| replica.admit(storage, partition, key, update, cap));
+        match joined.map_err(|error| AdmitError::Put(PutError::Storage(error)))? {
             Joined::Stored(stored) => Ok(stored),
             Joined::AtCap(live) if matches!(reply_to, ReplyTo::Peer { .. }) => Err(AdmitError::AtCap(live)),
             Joined::AtCap(live) => {

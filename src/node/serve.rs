@@ -4,7 +4,7 @@ use std::sync::Arc;
 
 use super::Output;
 use super::shard::Shard;
-use crate::causality::{Entry, Update};
+use crate::causality::{Entry, Record, Update};
 use crate::config::Durability;
 use crate::dots::DotSet;
 use crate::error::Refusal;
@@ -43,10 +43,20 @@ impl<S: Storage> Shard<S> {
             }
             _ => {
                 let partition = self.check_owner(&write.key)?;
-                let stored = self.replica.update(&mut self.storage, partition, &write.key, &write.update);
-                self.or_refuse(stored)
+                self.join_update(partition, &write.key, &write.update)
             }
         }
+    }
+
+    /// Joins what another node has to say of a key.
+    pub(super) fn join_update(
+        &mut self,
+        partition: PartitionId,
+        key: &Key,
+        update: &Update,
+    ) -> Result<Stored, Refusal> {
+        let joined = self.of_partition(partition, |replica, storage| replica.update(storage, partition, key, update));
+        joined.map_err(|_| Refusal::Storage)
     }
 
     /// A timestamp from a clock that is far ahead would win over all others for as long as it is: it is refused at
@@ -76,14 +86,30 @@ impl<S: Storage> Shard<S> {
     pub(super) fn show(&mut self, key: &Key) -> Result<Shown, Refusal> {
         let partition = self.partition(key);
         if self.replica.owns(partition) {
-            let read = self.replica.read(&self.storage, partition, key, &mut self.name);
-            let (record, clock) = self.or_refuse(read)?;
+            let mut name = std::mem::take(&mut self.name);
+            let read =
+                self.of_partition(partition, |replica, storage| replica.read(storage, partition, key, &mut name));
+            self.name = name;
+            let (record, clock) = read.map_err(|_| Refusal::Storage)?;
+            if self.replica.is_refilling(partition) && !mutant::is(Mutant::CountRefilling) {
+                return Ok(Self::show_refilling(record, &clock));
+            }
             let clock = if mutant::is(Mutant::ShowNoClock) { Arc::default() } else { clock };
             return Ok(Shown::Owner { live: record.live, residual: record.residual, clock });
         }
         let held = self.hints.held(&self.storage, key);
         let held = self.or_refuse(held)?;
         Ok(held.map_or(Shown::Nothing, |update| Shown::Hint(Arc::new(update))))
+    }
+
+    /// An owner that has lost something tells what it has, like a fallback, and counts as little: it may miss what it
+    /// had acknowledged.
+    fn show_refilling(record: Record, clock: &DotSet) -> Shown {
+        if record.is_absent() {
+            return Shown::Nothing;
+        }
+        let covered = record.view(clock).covered;
+        Shown::Hint(Arc::new(Update { live: record.live, covered, events: DotSet::new() }))
     }
 
     /// What a mistaken owner does: drops what it has and `live` has not.
@@ -102,8 +128,10 @@ impl<S: Storage> Shard<S> {
         if mutant::is(Mutant::RepairOverwrites) {
             self.overwrite(partition, &repair.key, &repair.live);
         }
-        let repaired = self.replica.repair(&mut self.storage, partition, &repair.key, &repair.live, &repair.covered);
-        if let Ok(stored) = self.or_refuse(repaired) {
+        let repaired = self.of_partition(partition, |replica, storage| {
+            replica.repair(storage, partition, &repair.key, &repair.live, &repair.covered)
+        });
+        if let Ok(stored) = repaired {
             self.lanes.wrote(&stored);
         }
     }

@@ -21,6 +21,11 @@ pub struct Setup {
     pub layout: Arc<Layout>,
     /// The keyspaces. The same on every node.
     pub keyspaces: Vec<Keyspace>,
+    /// What an empty storage is: a node's first, when its cluster is founded, or one in the place of another that was
+    /// lost. It is not told apart otherwise, and a node that takes a loss for a beginning counts in reads without what
+    /// it had acknowledged. Default false: where it was the first after all, the node counts in reads once it has
+    /// compared itself with the others.
+    pub founding: bool,
     /// Bounds.
     pub limits: Limits,
     /// Durations.
@@ -113,7 +118,8 @@ impl Setup {
     /// With default bounds and durations.
     #[must_use]
     pub fn new(identity: Identity, node: NodeId, layout: Arc<Layout>, keyspaces: Vec<Keyspace>) -> Self {
-        Self { identity, node, layout, keyspaces, limits: Limits::default(), timing: Timing::default() }
+        let (limits, timing) = (Limits::default(), Timing::default());
+        Self { identity, node, layout, keyspaces, founding: false, limits, timing }
     }
 
     /// # Errors

@@ -2,8 +2,10 @@
 
 use std::collections::{BTreeMap, VecDeque};
 use std::sync::Arc;
+use std::time::Duration;
 
 use super::control::Notice;
+use super::exchange::{Exchange, Exchanges, PAUSE};
 use super::forward::Forwarding;
 use super::get::GetOperation;
 use super::handoff::Delivery;
@@ -11,98 +13,21 @@ use super::lanes::{Held, Lanes};
 use super::list::Listing;
 use super::ops::Operations;
 use super::put::PutOperation;
-use super::setup::{Keyspace, Setup};
+use super::shared::{SHARD_BITS, Shared};
 use super::store::{Claim, claim};
 use super::{Counters, Event, Output};
-use crate::causality::{Context, Entry, HybridClock, Identity};
-use crate::config::{ConfigError, Limits, Timing};
-use crate::coordinate::{Order, Patience, Roster};
-use crate::error::{ContextError, GetError, ListError, OpenError, PutError, Refusal, StorageError};
+use crate::causality::{Entry, HybridClock};
+use crate::coordinate::{Order, Roster};
+use crate::error::{CompareError, GetError, ListError, OpenError, PutError, Refusal, StorageError};
 use crate::hint::HintStore;
-use crate::ids::{Actor, KeyspaceId, LayoutId, NodeId, PartitionId, RequestId, Start, Ticket};
+use crate::ids::{LayoutId, NodeId, PartitionId, RequestId, Ticket};
 use crate::key::Key;
 use crate::message::Message;
-use crate::replica::{Cap, Replica};
+use crate::replica::Replica;
 use crate::request::{Reply, Request};
-use crate::ring::Layout;
 use crate::storage::{Storage, Stored};
 use crate::suspicion::Peers;
 use crate::time::{Now, Time};
-
-/// What all shards of a node know and nobody changes.
-#[derive(Debug)]
-pub(super) struct Shared {
-    pub(super) identity: Identity,
-    pub(super) node: NodeId,
-    pub(super) actor: Actor,
-    pub(super) layout: Arc<Layout>,
-    pub(super) zones: Vec<u8>,
-    pub(super) keyspaces: Vec<Keyspace>,
-    pub(super) limits: Limits,
-    pub(super) timing: Timing,
-    shards: usize,
-}
-
-/// A request number carries the shard in its lowest bits, so that the reply finds it.
-const SHARD_BITS: u32 = 8;
-
-impl Shared {
-    pub(super) fn new(setup: Setup, start: Start, shards: usize) -> Result<Self, ConfigError> {
-        if shards == 0 || shards > 1 << SHARD_BITS {
-            return Err(ConfigError::Nothing("shard, and at most 256"));
-        }
-        let mut names: Vec<_> = setup.layout.members().iter().map(|member| member.zone).collect();
-        names.sort_unstable();
-        names.dedup();
-        // Beyond 256 zones the last ones count as one: a write may then need one zone more, never one fewer.
-        let number = |zone| names.binary_search(&zone).map_or(u8::MAX, |at| u8::try_from(at).unwrap_or(u8::MAX));
-        let zones = setup.layout.members().iter().map(|member| number(member.zone)).collect();
-        Ok(Self {
-            identity: setup.identity,
-            node: setup.node,
-            actor: Actor { node: setup.node, start },
-            layout: setup.layout,
-            zones,
-            keyspaces: setup.keyspaces,
-            limits: setup.limits,
-            timing: setup.timing,
-            shards,
-        })
-    }
-
-    pub(super) fn roster<'a>(&'a self, peers: &'a Peers) -> Roster<'a> {
-        let slow = self.timing.fallback;
-        Roster { layout: &self.layout, peers, zones: &self.zones, me: self.node, slow }
-    }
-
-    pub(super) fn patience(&self) -> Patience {
-        let fallback = self.timing.fallback;
-        Patience { fallback, suspect: self.timing.suspect.max(fallback) }
-    }
-
-    pub(super) fn keyspace(&self, id: KeyspaceId) -> Option<&Keyspace> {
-        self.keyspaces.iter().find(|keyspace| keyspace.id() == id)
-    }
-
-    /// What a put may leave of an object of this keyspace.
-    pub(super) fn cap(&self, id: KeyspaceId) -> Cap {
-        let own = self.keyspace(id).and_then(|keyspace| keyspace.siblings).unwrap_or(usize::MAX);
-        Cap { siblings: own.min(self.limits.siblings), bytes: self.limits.object }
-    }
-
-    pub(super) fn longest_value(&self, keyspace: &Keyspace) -> usize {
-        keyspace.value.unwrap_or(usize::MAX).min(self.limits.value)
-    }
-
-    pub(super) const fn shard_of_number(number: u64) -> usize {
-        (number & ((1 << SHARD_BITS) - 1)) as usize
-    }
-
-    pub(super) fn context(&self, keyspace: KeyspaceId, key: &[u8], bytes: &[u8]) -> Result<Context, ContextError> {
-        let key = Key::new(&self.identity.secret, keyspace, key);
-        Context::from_bytes(&self.identity, key.position(), bytes, self.limits.context)
-    }
-}
 
 /// Anything that a shard waits for.
 #[derive(Debug)]
@@ -112,6 +37,7 @@ pub(super) enum Operation {
     Forward(Forwarding),
     List(Listing),
     Delivery(Delivery),
+    Exchange(Box<Exchange>),
 }
 
 /// Who is to be told how a write ended.
@@ -141,6 +67,12 @@ pub(super) struct Shard<S> {
     pub(super) deliveries: BTreeMap<NodeId, u64>,
     pub(super) handoff_due: Time,
     sweep_due: Time,
+    pub(super) exchanges: Exchanges,
+    /// When records are read on; nothing if none are to be read.
+    pub(super) building_due: Option<Time>,
+    /// When the next partition is read again, and which.
+    scrub_due: Time,
+    scrub_next: usize,
     /// When peers that were asked something are looked at, whether or not their requests are over.
     suspect_due: Option<Time>,
     /// Reads that may still be hedged, in hundredths.
@@ -158,8 +90,14 @@ pub(super) struct Shard<S> {
 impl<S: Storage> Shard<S> {
     pub(super) fn open(shared: Arc<Shared>, index: usize, mut storage: S, now: Now) -> Result<Self, OpenError> {
         let layout = &shared.layout;
+        let owned: Vec<PartitionId> = (0..layout.partitions())
+            .map(PartitionId)
+            .filter(|&partition| partition.0 as usize % shared.shards == index && layout.owns(shared.node, partition))
+            .collect();
         claim(
             &mut storage,
+            // Who is the only owner has nobody to be filled by.
+            if shared.founding || layout.n() == 1 { &[] } else { &owned },
             &Claim {
                 identity: shared.identity,
                 node: shared.node,
@@ -169,10 +107,12 @@ impl<S: Storage> Shard<S> {
                 partitions: layout.partitions(),
             },
         )?;
-        let owned = (0..layout.partitions())
-            .map(PartitionId)
-            .filter(|&partition| partition.0 as usize % shared.shards == index && layout.owns(shared.node, partition));
-        let replica = Replica::open(&storage, layout.partitions(), owned)?;
+        let log = shared.limits.dot_log;
+        let replica = Replica::open(&mut storage, shared.identity.secret, layout, owned.iter().copied(), log)?;
+        let building_due = replica.partitions_building().next().map(|_| now.time);
+        // What was missed while this node was away is asked for at once.
+        let never = shared.timing.exchange == Duration::MAX;
+        let exchanges = Exchanges::new(layout, shared.node, &owned, if never { Time(u64::MAX) } else { now.time });
         let hints = HintStore::open(&storage)?;
         let peers = Peers::new(layout.members().len());
         let clock = HybridClock::new(shared.timing.skew);
@@ -192,6 +132,10 @@ impl<S: Storage> Shard<S> {
             // Hints of an earlier start are tried at once.
             handoff_due: now.time,
             sweep_due: now.time + shared.timing.sweep,
+            exchanges,
+            building_due,
+            scrub_due: now.time + shared.timing.scrub / owned.len().max(1) as u32,
+            scrub_next: 0,
             suspect_due: None,
             hedge_budget: 100,
             fenced: false,
@@ -218,6 +162,11 @@ impl<S: Storage> Shard<S> {
             Request::List { .. } if self.fenced => self.done(ticket, Reply::List(Err(ListError::Stopped))),
             Request::List { .. } if overloaded => self.done(ticket, Reply::List(Err(ListError::Overloaded))),
             Request::List { keyspace, cursor, limit } => self.list(ticket, keyspace, cursor, limit),
+            Request::Compare { .. } if self.fenced => self.done(ticket, Reply::Compared(Err(CompareError::Stopped))),
+            Request::Compare { .. } if overloaded => {
+                self.done(ticket, Reply::Compared(Err(CompareError::Overloaded)));
+            }
+            Request::Compare { partition, with } => self.compare(ticket, partition, with),
         }
     }
 
@@ -239,6 +188,10 @@ impl<S: Storage> Shard<S> {
             Message::HintsReply(reply) => self.on_hints_reply(from, &reply),
             Message::List(list) => self.on_list(from, &list),
             Message::ListReply(reply) => self.on_list_reply(from, reply),
+            Message::Compare(compare) => self.on_compare(from, compare),
+            Message::Compared(compared) => self.on_compared(from, &compared),
+            Message::Ask(ask) => self.on_ask(from, ask),
+            Message::Told(told) => self.on_told(from, told),
             // The control part has answered them.
             Message::Probe(_) | Message::ProbeReply(_) => {}
         }
@@ -257,6 +210,7 @@ impl<S: Storage> Shard<S> {
                 Some(Operation::Forward(_)) => self.forward_due(number),
                 Some(Operation::List(_)) => self.list_due(number),
                 Some(Operation::Delivery(_)) => self.delivery_due(number),
+                Some(Operation::Exchange(_)) => self.exchange_due(number),
                 None => {}
             }
         }
@@ -271,6 +225,15 @@ impl<S: Storage> Shard<S> {
         if now.time >= self.sweep_due {
             self.sweep_due = now.time + self.shared.timing.sweep;
             self.sweep();
+        }
+        if now.time >= self.exchanges.due {
+            self.exchange_round();
+        }
+        if now.time >= self.scrub_due {
+            self.scrub();
+        }
+        if self.building_due.is_some_and(|due| now.time >= due) {
+            self.build_digests();
         }
     }
 
@@ -300,12 +263,27 @@ impl<S: Storage> Shard<S> {
     fn sweep(&mut self) {
         const RECORDS: usize = 64;
         let partitions: Vec<_> = self.replica.partitions_unsettled().collect();
+        let before = self.replica.unsettled();
         for partition in partitions {
-            let secret = self.shared.identity.secret;
-            match self.replica.sweep(&mut self.storage, &secret, partition, RECORDS) {
-                Ok(stored) => self.lanes.wrote(&stored),
-                Err(error) => self.storage_failed(error),
+            let swept = self.of_partition(partition, |replica, storage| replica.sweep(storage, partition, RECORDS));
+            if let Ok(stored) = swept {
+                self.lanes.wrote(&stored);
             }
+        }
+        // After a full exchange as many are settled at once as there are keys: who finds some goes on soon.
+        if self.replica.unsettled() < before {
+            self.sweep_due = self.now.time + PAUSE;
+        }
+    }
+
+    /// Begins to read the next partition again.
+    fn scrub(&mut self) {
+        let owned: Vec<PartitionId> = self.replica.partitions().collect();
+        self.scrub_due = self.now.time + self.shared.timing.scrub / owned.len().max(1) as u32;
+        if let Some(&partition) = owned.get(self.scrub_next % owned.len().max(1)) {
+            self.scrub_next += 1;
+            self.replica.scrub(partition);
+            self.building_due.get_or_insert(self.now.time);
         }
     }
 
@@ -343,16 +321,19 @@ impl<S: Storage> Shard<S> {
                 Reply::Get(_) => Reply::Get(Err(GetError::Stopped)),
                 Reply::Put(_) => Reply::Put(Err(PutError::Stopped)),
                 Reply::List(_) => Reply::List(Err(ListError::Stopped)),
+                Reply::Compared(_) => Reply::Compared(Err(CompareError::Stopped)),
             };
             self.lanes.release(Output::Done(ticket, stopped));
         }
         self.deliveries.clear();
+        self.exchanges.clear();
         for operation in self.operations.drain() {
             let reply = match operation {
                 Operation::Get(get) => get.abandoned(),
                 Operation::Put(put) => put.abandoned(),
                 Operation::Forward(forward) => Some(forward.abandoned()),
                 Operation::List(list) => Some(list.abandoned()),
+                Operation::Exchange(exchange) => exchange.abandoned(),
                 Operation::Delivery(_) => None,
             };
             if let Some((ticket, reply)) = reply {
@@ -380,7 +361,18 @@ impl<S: Storage> Shard<S> {
         }
         let handoff = self.hints.targets().next().map(|_| self.handoff_due);
         let sweep = (self.replica.unsettled() > 0).then_some(self.sweep_due);
-        [self.operations.deadline(), handoff, sweep, self.suspect_due].into_iter().flatten().min()
+        let exchange = (!self.exchanges.peers.is_empty()).then_some(self.exchanges.due);
+        let all = [
+            self.operations.deadline(),
+            handoff,
+            sweep,
+            self.suspect_due,
+            exchange,
+            self.building_due,
+            Some(self.scrub_due),
+        ];
+        // What is never due needs no timer.
+        all.into_iter().flatten().min().filter(|due| due.0 < u64::MAX)
     }
 
     pub(super) fn notice(&mut self) -> Option<Notice> {
@@ -390,7 +382,7 @@ impl<S: Storage> Shard<S> {
     pub(super) fn counters(&self) -> Counters {
         Counters {
             hints_pending: self.hints.targets().map(|(_, queue)| queue.count).sum(),
-            unsettled: self.replica.unsettled() as u64,
+            unsettled: self.replica.unsettled(),
             ..self.counters
         }
     }
@@ -401,7 +393,7 @@ impl<S: Storage> Shard<S> {
 
     /// Requests alone: they have deadlines, where a delivery of hints goes on for as long as its target refuses.
     pub(super) fn in_flight(&self) -> usize {
-        self.operations.len() - self.deliveries.len()
+        self.operations.len() - self.deliveries.len() - self.exchanges.running()
     }
 
     pub(super) fn storage(&self) -> &S {
@@ -455,6 +447,19 @@ impl<S: Storage> Shard<S> {
             self.suspect_due.get_or_insert(self.now.time + self.shared.timing.suspect);
         }
         self.lanes.say(Output::Send(node, message));
+    }
+
+    /// As [`Shard::ask`], where the question itself shows the state.
+    pub(super) fn ask_with_state(&mut self, node: NodeId, message: Message) {
+        if let Some(peer) = self.shared.layout.index_of(node) {
+            self.peers.asked(peer, self.now.time);
+            self.suspect_due.get_or_insert(self.now.time + self.shared.timing.suspect);
+        }
+        self.lanes.reveal(Output::Send(node, message));
+    }
+
+    pub(super) fn is_suspected(&self, node: NodeId) -> bool {
+        self.shared.layout.index_of(node).is_some_and(|peer| self.peers.is_suspected(peer))
     }
 
     /// Refuses what comes with another layout: fixed membership means that all nodes have the same one.
@@ -512,6 +517,7 @@ impl<S: Storage> Shard<S> {
                 self.counters.failed += u64::from(result.is_err());
             }
             Reply::List(result) => self.counters.failed += u64::from(result.is_err()),
+            Reply::Compared(result) => self.counters.failed += u64::from(result.is_err()),
         }
     }
 

@@ -3,7 +3,8 @@
 use crate::causality::Identity;
 use crate::error::{OpenError, StorageError};
 use crate::hash::{Purpose, keyless};
-use crate::ids::{ClusterId, NodeId, Start, StoreId};
+use crate::ids::{ClusterId, NodeId, PartitionId, Start, StoreId};
+use crate::replica::put_lost;
 use crate::storage::{Batch, Space, Storage};
 use crate::wire::{FormatError, Reader, checked, put_checksum};
 
@@ -32,8 +33,8 @@ pub(super) struct Claim {
     pub(super) partitions: u32,
 }
 
-/// Reads the storage's name, or gives one to an empty storage.
-pub(super) fn claim<S: Storage>(storage: &mut S, claim: &Claim) -> Result<StoreName, OpenError> {
+/// Reads the storage's name, or gives one to an empty storage, which has lost what these partitions had.
+pub(super) fn claim<S: Storage>(storage: &mut S, lost: &[PartitionId], claim: &Claim) -> Result<StoreName, OpenError> {
     if let Some(bytes) = storage.get(Space::Meta, NAME)? {
         let found = StoreName::decode(&bytes).map_err(StorageError::from)?;
         found.check(claim)?;
@@ -53,6 +54,7 @@ pub(super) fn claim<S: Storage>(storage: &mut S, claim: &Claim) -> Result<StoreN
     };
     let mut batch = Batch::new();
     batch.put(Space::Meta, NAME, &name.encode());
+    put_lost(&mut batch, lost);
     storage.write(&batch)?;
     storage.sync()?;
     Ok(name)
@@ -120,8 +122,8 @@ mod tests {
     #[test]
     fn a_storage_is_named_once_and_refused_to_others() {
         let mut storage = MemoryStorage::new();
-        let name = claim(&mut storage, &CLAIM).unwrap();
-        assert_eq!(claim(&mut storage, &Claim { start: Start(78), ..CLAIM }), Ok(name));
+        let name = claim(&mut storage, &[], &CLAIM).unwrap();
+        assert_eq!(claim(&mut storage, &[], &Claim { start: Start(78), ..CLAIM }), Ok(name));
         let other = Identity { cluster: ClusterId(6), ..CLAIM.identity };
         for (foreign, what) in [
             (Claim { node: NodeId(4), ..CLAIM }, "node"),
@@ -129,7 +131,7 @@ mod tests {
             (Claim { shards: 2, ..CLAIM }, "shard"),
             (Claim { partitions: 65, ..CLAIM }, "a ring of partitions"),
         ] {
-            match claim(&mut storage, &foreign) {
+            match claim(&mut storage, &[], &foreign) {
                 Err(OpenError::Foreign { what: found, .. }) => assert_eq!(found, what),
                 other => panic!("{other:?}"),
             }
@@ -139,7 +141,7 @@ mod tests {
     #[test]
     fn a_damaged_name_is_an_error_and_not_an_empty_storage() {
         let mut storage = MemoryStorage::new();
-        let bytes = claim(&mut storage, &CLAIM).unwrap().encode();
+        let bytes = claim(&mut storage, &[], &CLAIM).unwrap().encode();
         for at in 0..bytes.len() {
             let mut garbled = bytes.clone();
             garbled[at] ^= 0x10;
@@ -147,7 +149,7 @@ mod tests {
             batch.put(Space::Meta, NAME, &garbled);
             storage.write(&batch).unwrap();
             assert_eq!(
-                claim(&mut storage, &CLAIM),
+                claim(&mut storage, &[], &CLAIM),
                 Err(OpenError::Storage(StorageError::Damaged(FormatError::Checksum)))
             );
         }

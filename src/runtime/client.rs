@@ -7,8 +7,8 @@ use super::door::{Call, Door};
 use super::pending::{Pending, PendingAll, Slot};
 use crate::bytes::Bytes;
 use crate::causality::Context;
-use crate::error::{ContextError, GetError, ListError, PutError};
-use crate::ids::KeyspaceId;
+use crate::error::{CompareError, ContextError, GetError, ListError, PutError};
+use crate::ids::{KeyspaceId, NodeId, PartitionId};
 use crate::request::{Cursor, GetOptions, Page, PutOptions, Reply, Request, Versions, Written};
 
 /// Requests through one node. Cheap to clone, and may be used from any thread.
@@ -34,6 +34,11 @@ impl Client {
     pub fn bucket(&self, name: &str) -> Option<Bucket> {
         let keyspace = self.door.keyspaces().iter().find(|keyspace| keyspace.name() == name)?;
         Some(Bucket { door: Arc::clone(&self.door), keyspace: keyspace.id() })
+    }
+
+    /// In how many keys this node and another owner of a partition differ. Nothing is moved.
+    pub fn compare(&self, partition: PartitionId, with: NodeId) -> Pending<Result<u64, CompareError>> {
+        send(&self.door, Request::Compare { partition, with }, compared)
     }
 }
 
@@ -154,9 +159,7 @@ impl Bucket {
     }
 
     fn send<T>(&self, request: Request, read: fn(Reply) -> T) -> Pending<T> {
-        let slot = Arc::new(Slot::default());
-        self.door.call((request, Arc::clone(&slot)));
-        Pending::new(slot, read)
+        send(&self.door, request, read)
     }
 
     fn send_all<T>(&self, requests: impl Iterator<Item = Request>, read: fn(Reply) -> T) -> PendingAll<T> {
@@ -167,23 +170,36 @@ impl Bucket {
     }
 }
 
+fn send<T>(door: &Arc<dyn Door>, request: Request, read: fn(Reply) -> T) -> Pending<T> {
+    let slot = Arc::new(Slot::default());
+    door.call((request, Arc::clone(&slot)));
+    Pending::new(slot, read)
+}
+
 // A server that stops answers all alike, whatever was asked; each handle reads that as its own kind of error.
 fn versions(reply: Reply) -> Result<Versions, GetError> {
     match reply {
         Reply::Get(result) => result,
-        Reply::Put(_) | Reply::List(_) => Err(GetError::Stopped),
+        _ => Err(GetError::Stopped),
     }
 }
 fn written(reply: Reply) -> Result<Written, PutError> {
     match reply {
         Reply::Put(result) => result,
-        Reply::Get(_) | Reply::List(_) => Err(PutError::Stopped),
+        _ => Err(PutError::Stopped),
     }
 }
 fn page(reply: Reply) -> Result<Page, ListError> {
     match reply {
         Reply::List(result) => result,
-        Reply::Get(_) | Reply::Put(_) => Err(ListError::Stopped),
+        _ => Err(ListError::Stopped),
+    }
+}
+
+fn compared(reply: Reply) -> Result<u64, CompareError> {
+    match reply {
+        Reply::Compared(result) => result,
+        _ => Err(CompareError::Stopped),
     }
 }
 

@@ -159,6 +159,7 @@ impl ClusterBuilder {
             node: member.node,
             layout: Arc::clone(&layout),
             keyspaces: keyspaces.clone(),
+            founding: false,
             limits: self.limits.clone(),
             timing: self.timing.clone(),
         };
@@ -172,18 +173,23 @@ impl ClusterBuilder {
         };
         for member in layout.members() {
             let storages = (0..self.shards).map(|shard| storage(member.node, shard)).collect();
-            cluster.open(member.node, storages)?;
+            cluster.open(member.node, storages, true)?;
         }
         Ok(cluster)
     }
 }
 
 impl<S: Storage + 'static> Cluster<S> {
-    fn open(&self, node: NodeId, storages: Vec<S>) -> Result<(), OpenError> {
+    fn open(&self, node: NodeId, storages: Vec<S>, founding: bool) -> Result<(), OpenError> {
         let sink = Arc::clone(&self.on_event);
-        let server = Server::open_local(self.setups[&node].clone(), storages, &self.network, move |event| {
-            sink(node, event);
-        })?;
+        let server = Server::open_local(
+            Setup { founding, ..self.setups[&node].clone() },
+            storages,
+            &self.network,
+            move |event| {
+                sink(node, event);
+            },
+        )?;
         self.nodes.lock().insert(node, Place::Up(server));
         Ok(())
     }
@@ -244,7 +250,7 @@ impl<S: Storage + 'static> Cluster<S> {
         match nodes.remove(&node) {
             Some(Place::Down(storages)) => {
                 drop(nodes);
-                self.open(node, storages)
+                self.open(node, storages, false)
             }
             Some(up) => {
                 nodes.insert(node, up);

@@ -17,7 +17,7 @@ use super::local::{LocalNetwork, reuse, run};
 use super::{clock, pending};
 use crate::causality::Context;
 use crate::config::Limits;
-use crate::error::{ContextError, GetError, ListError, OpenError, PutError, StorageError};
+use crate::error::{CompareError, ContextError, GetError, ListError, OpenError, PutError, StorageError};
 use crate::ids::{KeyspaceId, NodeId, Start, Ticket};
 use crate::message::Message;
 use crate::node::{Counters, Event, Input, Keyspace, Node, Output, Setup};
@@ -536,6 +536,7 @@ fn stopped(request: &Request) -> Reply {
         Request::Get { .. } => Reply::Get(Err(GetError::Stopped)),
         Request::Put { .. } => Reply::Put(Err(PutError::Stopped)),
         Request::List { .. } => Reply::List(Err(ListError::Stopped)),
+        Request::Compare { .. } => Reply::Compared(Err(CompareError::Stopped)),
     }
 }
 
@@ -544,6 +545,7 @@ fn overloaded(request: &Request) -> Reply {
         Request::Get { .. } => Reply::Get(Err(GetError::Overloaded)),
         Request::Put { .. } => Reply::Put(Err(PutError::Overloaded)),
         Request::List { .. } => Reply::List(Err(ListError::Overloaded)),
+        Request::Compare { .. } => Reply::Compared(Err(CompareError::Overloaded)),
     }
 }
 

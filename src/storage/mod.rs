@@ -164,6 +164,11 @@ impl Stored {
         Ok(Self { wrote: true })
     }
 
+    /// Both were made.
+    pub(crate) fn and(self, other: Self) -> Self {
+        Self { wrote: self.wrote | other.wrote }
+    }
+
     /// Whether a sync is due before anybody may hear of it.
     pub(crate) const fn wrote(&self) -> bool {
         self.wrote

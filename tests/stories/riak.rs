@@ -8,7 +8,7 @@
 use std::collections::BTreeSet;
 use std::time::Duration;
 
-use quorate::config::Limits;
+use quorate::config::{Limits, Timing};
 use quorate::error::PutError;
 use quorate::sim::{DiskFault, Sim};
 use quorate::storage::Space;
@@ -170,7 +170,8 @@ fn kv679_tombstone() {
 /// that memory nor the late value itself hurts what was written since.
 #[test]
 fn kv679_tombstone2() {
-    let mut sim = Sim::new(4, 1);
+    let timing = Timing { exchange: Duration::MAX, ..Timing::default() };
+    let mut sim = Sim::builder(4, 1).timing(timing).build();
     let [a, b, c] = three(&sim);
     let fallback = sim.bystanders("k")[0];
     update(&mut sim, a, &["bob", "phil"]);

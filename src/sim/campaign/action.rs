@@ -141,9 +141,9 @@ actions! {
     FailSync = "fail-sync" { node, shard }
     /// A node's disks do again what they are told.
     Mend = "mend" { node }
-    /// A stored bit flips in an object record; only with the exchanges that refill what is damaged.
+    /// A stored bit flips in an object record.
     Rot = "rot" { node, shard, nth }
-    /// A record is found in the place of another; only with the exchanges that refill what is damaged.
+    /// A record is found in the place of another.
     Misdirect = "misdirect" { node, shard, nth }
 
     /// A node's clock is so many seconds ahead.
@@ -186,14 +186,14 @@ impl Action {
     /// is struck so, and every write has reached two.
     #[must_use]
     pub const fn is_amnesia(&self) -> bool {
-        matches!(self, Self::Restore { .. } | Self::LoseData { .. } | Self::Clone { .. })
-    }
-
-    /// Whether it damages stored bytes. Damage is found and refused; that the damaged replica is refilled takes an
-    /// exchange between replicas which is not there yet, so no campaign draws these.
-    #[must_use]
-    pub const fn is_damage(&self) -> bool {
-        matches!(self, Self::Rot { .. } | Self::Misdirect { .. })
+        matches!(
+            self,
+            Self::Restore { .. }
+                | Self::LoseData { .. }
+                | Self::Clone { .. }
+                | Self::Rot { .. }
+                | Self::Misdirect { .. }
+        )
     }
 }
 

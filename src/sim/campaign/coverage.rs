@@ -47,12 +47,15 @@ const RARE: &[&str] = &[
     "put refused for a clock ahead",
     "put repeated under its name",
     "core served while the rest was dead",
+    "partition lost something",
+    "partition refilled",
+    "record moved by an exchange",
+    "full exchange",
 ];
 
 impl Default for Coverage {
     fn default() -> Self {
-        let faults = Action::WORDS.iter().filter(|word| !["rot", "misdirect"].contains(word));
-        Self { met: faults.chain(RARE).map(|&word| (word, 0)).collect() }
+        Self { met: Action::WORDS.iter().chain(RARE).map(|&word| (word, 0)).collect() }
     }
 }
 
@@ -86,6 +89,8 @@ impl Coverage {
         self.count("replica repaired after a read", counters.repairs);
         self.count("read hedged", counters.hedges);
         self.count("write forwarded", counters.forwards);
+        self.count("record moved by an exchange", counters.exchanged_needed);
+        self.count("full exchange", counters.full_exchanges);
     }
 
     pub(super) fn traffic(&mut self, traffic: Traffic) {
@@ -103,6 +108,8 @@ impl Coverage {
             Event::StorageFailed(_) => self.count("storage call failed", 1),
             Event::Fenced(_) => self.count("node fenced", 1),
             Event::HintsDelivered(_) => self.count("all hints for a node delivered", 1),
+            Event::PartitionLost(_) => self.count("partition lost something", 1),
+            Event::PartitionRefilled(_) => self.count("partition refilled", 1),
             Event::LayoutDiffers(_) | Event::ReconcilerFailed(_) => {}
         }
     }
@@ -113,7 +120,7 @@ impl Coverage {
             Reply::Get(Err(GetError::Unavailable(_))) => self.count("get failed", 1),
             Reply::Put(Ok(written)) => self.written(written),
             Reply::Put(Err(error)) => self.not_written(error),
-            Reply::Get(Err(_)) | Reply::List(_) => {}
+            Reply::Get(Err(_)) | Reply::List(_) | Reply::Compared(_) => {}
         }
     }
 

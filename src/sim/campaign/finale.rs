@@ -4,13 +4,15 @@ use std::collections::BTreeSet;
 use std::time::Duration;
 
 use super::history::Number;
-use super::player::{Player, members, name};
+use super::player::{Player, SCRUB, members, name, timing};
 use super::property::{Property, Violation, broken};
 use super::story::Reconciling;
 use crate::error::{Error, PutError};
 use crate::ids::NodeId;
+use crate::node::Node;
 use crate::request::{GetOptions, PutOptions, Versions};
-use crate::sim::Network;
+use crate::sim::{Network, Sim};
+use crate::status::Debt;
 use crate::time::Time;
 
 /// After this nobody is suspected any more who can be reached, and nothing is on its way.
@@ -27,6 +29,11 @@ impl Player {
             self.crash(node, 0)?;
         }
         self.recover(&core)?;
+        if self.damage {
+            // What is damaged is found by whoever reads it, or within a scrub; and then it counts for a while in no read.
+            self.sim.run_for(SCRUB * 2);
+            self.collect()?;
+        }
         for key in 0..self.settings.keys as usize {
             if self.can_serve(key, &core) {
                 self.coverage.count("core served while the rest was dead", u64::from(!dead.is_empty()));
@@ -37,6 +44,14 @@ impl Player {
     }
 
     fn can_serve(&self, key: usize, core: &[NodeId]) -> bool {
+        // One that has lost its disk counts again when it has seen what the others have, and those may be dead.
+        let refilling = |node: &NodeId| {
+            let debt = self.sim.node(*node).map(Node::debt).unwrap_or_default();
+            debt.iter().any(|debt| matches!(debt, Debt::Refilling(_)))
+        };
+        if core.iter().any(refilling) {
+            return false;
+        }
         let needed = self.settings.r.max(self.settings.w) as usize;
         let owners = self.sim.owners(&name(key)).iter().filter(|owner| core.contains(owner)).count();
         // A fallback without room for hints is none.
@@ -128,8 +143,15 @@ impl Player {
             self.stop(node)?;
         }
         let members = self.sim.members();
+        self.sim.set_timing(&timing(Duration::from_secs(3)));
         self.recover(&members)?;
-        self.settle()?;
+        // Nobody reads and nobody writes: the owners become equal by themselves.
+        if let Err(debts) = self.sim.try_heal_all() {
+            return broken(Property::Convergence, format!("not healed after ten minutes: {debts:?}"));
+        }
+        for key in 0..self.settings.keys as usize {
+            self.all_hold_the_same(key)?;
+        }
         for key in 0..self.settings.keys as usize {
             self.converge(key, &members)?;
         }
@@ -175,6 +197,12 @@ impl Player {
             }
             last = Some(values);
         }
+        self.all_hold_the_same(key)?;
+        self.history.last.push(last.unwrap_or_default());
+        Ok(())
+    }
+
+    fn all_hold_the_same(&self, key: usize) -> Result<(), Violation> {
         let name = name(key);
         let owners = self.sim.owners(&name);
         let first = self.sim.versions(owners[0], &name);
@@ -185,20 +213,20 @@ impl Player {
                 return broken(Property::Convergence, message);
             }
         }
-        self.history.last.push(last.unwrap_or_default());
         Ok(())
     }
 
     /// Where all agree, reads move nothing.
     fn is_idle(&mut self, nodes: &[NodeId]) -> Result<(), Violation> {
-        let before = self.sim.traffic().repairing;
+        let moved = |sim: &Sim| sim.traffic().repairing + sim.counters().exchanged;
+        let before = moved(&self.sim);
         for key in 0..self.settings.keys as usize {
             for &node in nodes {
                 let _ = self.sim.get_with(node, &name(key), GetOptions { all: true, ..GetOptions::default() });
             }
         }
         self.sim.run_for(QUIET);
-        let moved = self.sim.traffic().repairing - before;
+        let moved = moved(&self.sim) - before;
         if moved > 0 {
             return broken(Property::Convergence, format!("{moved} repairs where all had agreed"));
         }

@@ -10,7 +10,7 @@ use super::property::{Property, Violation, broken};
 use super::story::{Reconciling, Settings, Story};
 use crate::bytes::Bytes;
 use crate::causality::Context;
-use crate::config::{Limits, Mode, Quorum};
+use crate::config::{Limits, Mode, Quorum, Timing};
 use crate::error::{GetError, PutError};
 use crate::ids::{NodeId, Ticket, WriteId};
 use crate::node::{Keyspace, Node};
@@ -28,6 +28,8 @@ pub(super) struct Player {
     pub(super) coverage: Coverage,
     /// A node has lost what it had made durable.
     pub(super) amnesia: bool,
+    /// Bytes that a node had stored were damaged.
+    pub(super) damage: bool,
     limits: Limits,
     keyspace: Keyspace,
     /// Writes that were refused at the sibling cap since a node last went down.
@@ -75,11 +77,17 @@ impl Player {
             Reconciling::Latest => keyspace.reconciler(LastWriteWins),
             Reconciling::Union => keyspace.reconciler(MergeBy::new(union)),
         };
-        let limits =
-            Limits { siblings: settings.siblings as usize, hint_bytes: settings.hint_bytes, ..Limits::default() };
+        let limits = Limits {
+            siblings: settings.siblings as usize,
+            hint_bytes: settings.hint_bytes,
+            dot_log: settings.dot_log as usize,
+            ..Limits::default()
+        };
+        let exchange = if settings.exchange == 0 { Duration::MAX } else { Duration::from_micros(settings.exchange) };
         let sim = Sim::builder(settings.nodes, story.seed)
             .keyspaces(vec![keyspace.clone()])
             .limits(limits.clone())
+            .timing(timing(exchange))
             .partitions(settings.partitions as u32)
             .shards(settings.shards as usize)
             .encode(settings.encode == 1)
@@ -99,6 +107,7 @@ impl Player {
             history: History::default(),
             coverage: Coverage::default(),
             amnesia: false,
+            damage: false,
             limits,
             keyspace,
             turned_away: Vec::new(),
@@ -215,9 +224,11 @@ impl Player {
             Action::FailSync { node, shard } => return Ok(self.set_fault(node, shard, DiskFault::Sync)),
             Action::Mend { node } => self.sim.mend(NodeId(node)),
             Action::Rot { node, shard, nth } => {
+                (self.amnesia, self.damage) = (true, true);
                 return Ok(self.sim.rot(NodeId(node), shard as usize, Space::Objects, nth));
             }
             Action::Misdirect { node, shard, nth } => {
+                (self.amnesia, self.damage) = (true, true);
                 return Ok(self.sim.misdirect(NodeId(node), shard as usize, Space::Objects, nth));
             }
             Action::Ahead { node, seconds } => self.sim.skew(NodeId(node), offset(seconds)),
@@ -489,6 +500,14 @@ impl Player {
         }
         Ok(())
     }
+}
+
+/// Within this a node reads everything once.
+pub(super) const SCRUB: Duration = Duration::from_secs(60);
+
+/// Owners compare themselves so often.
+pub(super) fn timing(exchange: Duration) -> Timing {
+    Timing { exchange, scrub: SCRUB, ..Timing::default() }
 }
 
 /// In microseconds.

@@ -87,6 +87,10 @@ settings! {
     polite,
     /// 1: every message goes through its bytes, corrupted or not.
     encode,
+    /// Microseconds between two comparisons of the owners of a partition; 0 until the end of the story.
+    exchange,
+    /// Latest writes of each partition whose keys are remembered.
+    dot_log,
     /// The nodes that stay when the rest has died for good, as bits; 0 for all.
     core
 }
@@ -132,6 +136,8 @@ impl Settings {
             keys: if small { rng.random_range(1..=3) } else { rng.random_range(1..=24) },
             polite: u64::from(rng.random_range(0..3) == 0),
             encode: u64::from(rng.random_range(0..8) == 0),
+            exchange: [0, 0, 1_000_000, 5_000_000][rng.random_range(0..4)],
+            dot_log: [1, 8, 1_024][rng.random_range(0..3)],
             core: if rng.random() { rng.random_range(1..=all) } else { 0 },
         }
     }
@@ -206,7 +212,7 @@ impl<'a> Draw<'a> {
         let kept = self.rng.random_range(0..6);
         let shard = self.rng.random_range(0..self.settings.shards);
         let seconds = self.rng.random_range(0..=3_600);
-        match self.rng.random_range(0..20) {
+        match self.rng.random_range(0..21) {
             0..4 => Some(match self.rng.random_range(0..10) {
                 0 => Action::Crash { node, kept },
                 1 => Action::Stop { node },
@@ -256,6 +262,12 @@ impl<'a> Draw<'a> {
                     2 => Action::Clone { node },
                     3 => Action::EndClone { node },
                     _ => Action::Backup { node },
+                })
+            }
+            17 => {
+                let (rot, nth) = (self.rng.random_range(0..2) == 0, self.rng.random());
+                self.forgetful.map(|node| {
+                    if rot { Action::Rot { node, shard, nth } } else { Action::Misdirect { node, shard, nth } }
                 })
             }
             _ => None,

@@ -127,6 +127,7 @@ impl SimBuilder {
                 node: member.node,
                 layout: Arc::clone(&layout),
                 keyspaces: self.keyspaces.clone(),
+                founding: true,
                 limits: self.limits.clone(),
                 timing: self.timing.clone(),
             };

@@ -6,10 +6,12 @@ use std::time::Duration;
 use rand::RngExt;
 
 use super::{Process, Sim, What};
+use crate::config::Timing;
 use crate::error::OpenError;
 use crate::ids::{NodeId, Start};
 use crate::node::Node;
 use crate::sim::disk::{DiskFault, DiskFaults, SimDisk};
+use crate::status::Debt;
 use crate::storage::Space;
 use crate::time::{Time, WallTime, micros};
 
@@ -89,6 +91,13 @@ impl Sim {
         Ok(())
     }
 
+    /// What nodes are started with from now on; those that run go on as they are.
+    pub fn set_timing(&mut self, timing: &Timing) {
+        for process in self.nodes.values_mut() {
+            process.setup.timing = timing.clone();
+        }
+    }
+
     /// The process does nothing for so long, and then goes on as if no time had passed (a long pause of a garbage
     /// collector, of a virtual machine, or SIGSTOP). What arrives meanwhile waits for it.
     pub fn pause(&mut self, node: NodeId, duration: Duration) {
@@ -112,6 +121,7 @@ impl Sim {
     /// The disk of a node that is down is replaced by an empty one.
     pub fn lose_data(&mut self, node: NodeId) {
         let process = self.process(node);
+        process.setup.founding = false;
         for (disk, faults) in process.disks.iter_mut().zip(&mut process.faults) {
             *disk = SimDisk::new();
             *faults = disk.faults();
@@ -299,6 +309,47 @@ impl Sim {
             })
         };
         self.in_transit == 0 && self.nodes.values().all(calm)
+    }
+
+    /// Runs until no running node owes anything to another that is up, and none has lost anything that it has not back.
+    ///
+    /// # Panics
+    /// If that takes more than ten virtual minutes.
+    pub fn heal_all(&mut self) {
+        if let Err(debts) = self.try_heal_all() {
+            panic!("not healed after {CALM:?}: {debts:?}");
+        }
+    }
+
+    /// As [`Sim::heal_all`], for clusters that may not heal.
+    ///
+    /// # Errors
+    /// What [`Sim::debts`] shows after ten virtual minutes.
+    pub fn try_heal_all(&mut self) -> Result<(), Vec<(NodeId, Debt)>> {
+        let limit = self.now + CALM;
+        loop {
+            let settled = self.try_settle();
+            let debts = self.debts();
+            if settled.is_ok() && debts.is_empty() {
+                return Ok(());
+            }
+            if self.now >= limit {
+                return Err(debts);
+            }
+            self.run_for(Duration::from_millis(250));
+        }
+    }
+
+    /// What each running node owes to others that run: empty means healed.
+    #[must_use]
+    pub fn debts(&self) -> Vec<(NodeId, Debt)> {
+        let running = self.nodes.iter().filter_map(|(&id, node)| Some((id, node.node.as_ref()?)));
+        let all = running.flat_map(|(id, node)| node.debt().into_iter().map(move |debt| (id, debt)));
+        all.filter(|(_, debt)| match debt {
+            Debt::Hints { target: other, .. } | Debt::Apart(_, other) | Debt::Unknown(_, other) => self.is_up(*other),
+            Debt::Refilling(_) => true,
+        })
+        .collect()
     }
 
     /// Which node holds how many hints for which.

@@ -13,6 +13,12 @@
 //! | `HintsReply` | back | | the records |
 //! | `List`, `ListReply` | any node to an owner, and back | | the state that it shows |
 //! | `Probe`, `ProbeReply` | any node to a suspect, and back | | nothing |
+//! | `Compare`, `Compared` | owner to owner, and back | | the state that it tells of |
+//! | `Ask`, `Told` | owner to owner, and back: a step of an exchange | | the state that it tells of |
+
+mod exchange;
+
+pub(crate) use exchange::{Answer, Ask, Compare, Compared, Item, Keys, Mark, Page, Question, Records, Surveyed, Told};
 
 use std::sync::Arc;
 
@@ -46,6 +52,10 @@ pub enum Message {
     ListReply(ListReply),
     Probe(Probe),
     ProbeReply(Probe),
+    Compare(Compare),
+    Compared(Compared),
+    Ask(Ask),
+    Told(Told),
 }
 
 /// Store this update.
@@ -224,14 +234,18 @@ impl Message {
             | Self::ForwardReply(_)
             | Self::HintsReply(_)
             | Self::ListReply(_)
-            | Self::ProbeReply(_) => true,
+            | Self::ProbeReply(_)
+            | Self::Compared(_)
+            | Self::Told(_) => true,
             Self::Write(_)
             | Self::Read(_)
             | Self::Repair(_)
             | Self::Forward(_)
             | Self::Hints(_)
             | Self::List(_)
-            | Self::Probe(_) => false,
+            | Self::Probe(_)
+            | Self::Compare(_)
+            | Self::Ask(_) => false,
         }
     }
 
@@ -262,6 +276,18 @@ impl Message {
             Self::ReadReply(ReadReply { result: Ok(Shown::Owner { live, .. }), .. })
             | Self::ForwardReply(ForwardReply { outcome: Forwarded::AtCap { live }, .. }) => entries(live),
             Self::ReadReply(ReadReply { result: Ok(Shown::Hint(hint)), .. }) => update(hint),
+            Self::Told(Told {
+                result: Ok(Answer::Page(Page { clock, items, .. }) | Answer::Records(Records { clock, items, .. })),
+                ..
+            }) => {
+                items.iter_mut().try_for_each(|item| {
+                    place(&mut item.key)?;
+                    entries(&item.live)?;
+                    // What is told of a clock is told of the owner's own.
+                    let own = item.events.is_subset(clock);
+                    if own { Ok(()) } else { Err("a record whose dots its owner doesn't know") }
+                })
+            }
             Self::ReadReply(ReadReply { result: Ok(Shown::Nothing) | Err(_), .. })
             | Self::WriteReply(_)
             | Self::ForwardReply(_)
@@ -269,7 +295,11 @@ impl Message {
             | Self::List(_)
             | Self::ListReply(_)
             | Self::Probe(_)
-            | Self::ProbeReply(_) => Ok(()),
+            | Self::ProbeReply(_)
+            | Self::Compare(_)
+            | Self::Compared(_)
+            | Self::Ask(_)
+            | Self::Told(_) => Ok(()),
         }
     }
 }

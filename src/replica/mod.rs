@@ -1,7 +1,16 @@
 //! An owner's state: records, clocks, and the atomic batches that keep them together.
 
-use std::collections::BTreeSet;
-use std::ops::{Bound, ControlFlow};
+mod digests;
+mod exchange;
+mod life;
+mod log;
+mod partition;
+mod salvage;
+
+pub(crate) use exchange::Portion;
+pub(crate) use life::put_lost;
+
+use std::ops::ControlFlow;
 use std::sync::Arc;
 
 use crate::bytes::Bytes;
@@ -11,9 +20,13 @@ use crate::error::StorageError;
 use crate::hash::Secret;
 use crate::ids::{Actor, Dot, KeyspaceId, PartitionId};
 use crate::key::Key;
+use crate::merkle::digest;
 use crate::mutant::{self, Mutant};
+use crate::ring::Layout;
 use crate::storage::{Batch, Space, Storage, Stored};
-use crate::wire::{FormatError, Reader, checked, put_checksum};
+use crate::wire::FormatError;
+use digests::Step;
+use partition::{Partition, object_name, put_clock, put_index};
 
 /// The partitions of one shard: their clocks in memory, everything in storage.
 ///
@@ -25,22 +38,15 @@ pub(crate) struct Replica {
     /// The next counter of this start in each partition, owned or not: whoever takes a request names its write.
     counters: Vec<u64>,
     /// How many keys are unsettled, in all partitions.
-    unsettled: usize,
+    unsettled: u64,
+    secret: Secret,
+    /// Whether no partition has another owner.
+    alone: bool,
     /// Scratch, kept for its memory: what is written, the storage key, the record that a join works on.
     batch: Batch,
     name: Vec<u8>,
     record: Record,
-}
-
-#[derive(Debug)]
-struct Partition {
-    /// Which life of the partition at this store: dropping or refilling it is one meta write and a sweep.
-    incarnation: u32,
-    clock: Arc<DotSet>,
-    /// Keys whose record carries a residual: nothing else would ever look at them again.
-    unsettled: BTreeSet<Bytes>,
-    /// Where the last sweep of them ended.
-    swept: Bytes,
+    before: Vec<Dot>,
 }
 
 /// What a coordinator's own write may leave.
@@ -64,6 +70,15 @@ impl Cap {
     }
 }
 
+/// What is to be joined into a record.
+#[derive(Clone, Copy, Debug)]
+struct Said<'a> {
+    live: &'a [Entry],
+    cover: Cover<'a>,
+    /// What the clock takes in beside the live dots; none if it takes in nothing at all.
+    events: Option<&'a DotSet>,
+}
+
 /// What became of a join.
 #[derive(Debug)]
 pub(crate) enum Joined {
@@ -73,28 +88,37 @@ pub(crate) enum Joined {
     AtCap(Vec<Entry>),
 }
 
-const CLOCK_ROW: u8 = 1;
-const UNSETTLED: u8 = 2;
-
 impl Replica {
-    /// Reads the clocks of the partitions `owned` of `count`.
+    /// Reads the clocks of the partitions `owned` of the layout, and keeps a log of so many dots for each.
+    ///
+    /// A partition whose lines are damaged has lost something, and is filled again by the others.
     pub(crate) fn open<S: Storage>(
-        storage: &S,
-        count: u32,
+        storage: &mut S,
+        secret: Secret,
+        layout: &Layout,
         owned: impl Iterator<Item = PartitionId>,
+        log: usize,
     ) -> Result<Self, StorageError> {
         let mut replica = Self {
-            partitions: (0..count).map(|_| None).collect(),
-            counters: vec![1; count as usize],
+            partitions: (0..layout.partitions()).map(|_| None).collect(),
+            counters: vec![1; layout.partitions() as usize],
             unsettled: 0,
+            secret,
+            alone: layout.n() == 1,
             batch: Batch::new(),
             name: Vec::with_capacity(64),
             record: Record::default(),
+            before: Vec::new(),
         };
         for partition in owned {
-            let loaded = Partition::load(storage, partition)?;
-            replica.unsettled += loaded.unsettled.len();
+            let positions = layout.positions_of(partition);
+            let (loaded, damaged) = Partition::load(storage, partition, positions, log)?;
+            replica.unsettled += loaded.unsettled;
             replica.partitions[partition.0 as usize] = Some(Box::new(loaded));
+            if damaged {
+                // It is synced with the first write that is.
+                let _ = replica.lose(storage, partition)?;
+            }
         }
         Ok(replica)
     }
@@ -124,6 +148,7 @@ impl Replica {
         object_name(name, partition, state.incarnation, key);
         let mut record = Record::default();
         load(storage, name, &mut record)?;
+        state.add_old(storage, partition, key, &mut record)?;
         record.strip(&state.clock);
         Ok((record, Arc::clone(&state.clock)))
     }
@@ -139,7 +164,9 @@ impl Replica {
         update: &Update,
         cap: Cap,
     ) -> Result<Joined, StorageError> {
-        self.join(storage, partition, key, &update.live, update.cover(&DotSet::new()), &update.events, cap)
+        let nothing = DotSet::new();
+        let said = Said { live: &update.live, cover: update.cover(&nothing), events: Some(&update.events) };
+        self.join(storage, partition, key, said, cap)
     }
 
     /// Joins writes: one of another coordinator, or those of a hint.
@@ -163,41 +190,61 @@ impl Replica {
         covered: &DotSet,
     ) -> Result<Stored, StorageError> {
         let nothing = DotSet::new();
-        let cover = Cover { own: covered, shared: &nothing };
-        stored(self.join(storage, partition, key, live, cover, &nothing, Cap::NONE))
+        let said = Said { live, cover: Cover { own: covered, shared: &nothing }, events: Some(&nothing) };
+        stored(self.join(storage, partition, key, said, Cap::NONE))
     }
 
-    #[expect(clippy::too_many_arguments, reason = "a storage, a place, and the four parts of a join")]
     fn join<S: Storage>(
         &mut self,
         storage: &mut S,
         partition: PartitionId,
         key: &Key,
-        live: &[Entry],
-        cover: Cover<'_>,
-        events: &DotSet,
+        said: Said<'_>,
+        cap: Cap,
+    ) -> Result<Joined, StorageError> {
+        if self.state(partition).old.is_empty() {
+            return self.join_here(storage, partition, key, said, cap);
+        }
+        let salvaged = self.salvage_key(storage, partition, key)?;
+        Ok(match self.join_here(storage, partition, key, said, cap)? {
+            Joined::Stored(stored) => Joined::Stored(salvaged.and(stored)),
+            at_cap @ Joined::AtCap(_) => at_cap,
+        })
+    }
+
+    fn join_here<S: Storage>(
+        &mut self,
+        storage: &mut S,
+        partition: PartitionId,
+        key: &Key,
+        Said { live, cover, events }: Said<'_>,
         cap: Cap,
     ) -> Result<Joined, StorageError> {
         let state = state_mut(&mut self.partitions, partition);
         self.name.clear();
         object_name(&mut self.name, partition, state.incarnation, key);
         let record = &mut self.record;
+        self.before.clear();
         let dropped = match storage.get(Space::Objects, &self.name)? {
             None => {
                 record.clear();
                 0
             }
-            Some(bytes) => record.decode_survivors(&self.name, &bytes, live, cover)?,
+            Some(bytes) => record.decode_survivors(&self.name, &bytes, live, cover, &mut self.before)?,
         };
+        let listed = !record.residual.is_empty();
         let clock = Arc::make_mut(&mut state.clock);
         if mutant::is(Mutant::TimestampBeatsCausality)
             && let Some(latest) = record.live.iter().map(|entry| entry.stamp).max()
             && live.iter().any(|entry| entry.stamp < latest)
         {
-            clock.union_with(events);
+            clock.union_with(events.unwrap_or(&DotSet::new()));
             return Stored::write(storage, &Batch::new()).map(Joined::Stored);
         }
-        let change = record.take_in(clock, live, cover, events, dropped > 0);
+        let change = match events {
+            Some(events) => record.take_in(clock, live, cover, events, dropped > 0),
+            None => record.take_from(clock, live, cover, dropped > 0),
+        };
         self.batch.clear();
         if mutant::is(Mutant::CutAtJoin) {
             record.live.truncate(3);
@@ -219,6 +266,12 @@ impl Replica {
             return Stored::write(storage, &self.batch).map(Joined::Stored);
         }
         put_record(&mut self.batch, &self.name, record, &change);
+        let mut step = Step::default();
+        if change.live {
+            step.old = digest(&self.secret, key.full(), self.before.iter().copied());
+            step.new = digest(&self.secret, key.full(), record.live.iter().map(|entry| entry.dot));
+        }
+        state.digests.put(&mut self.batch, partition, state.incarnation, step);
         if !mutant::is(Mutant::ForgetDeletes) || !record.is_absent() {
             put_clock(&mut self.batch, partition, state.incarnation, clock, &change.added);
         } else {
@@ -229,12 +282,15 @@ impl Replica {
             put_clock(&mut first, partition, state.incarnation, clock, &change.added);
             let _ = Stored::write(storage, &first)?;
         }
-        let unsettled = index(&mut self.batch, partition, state, key, record);
+        let unsettled = !record.residual.is_empty();
+        put_index(&mut self.batch, partition, state.incarnation, key, listed, unsettled);
         // Before the write: a storage in memory overwrites in place what nobody holds.
         record.clear();
         match Stored::write(storage, &self.batch) {
             Ok(stored) => {
-                state.settle(key, unsettled, &mut self.unsettled);
+                state.settle(listed, unsettled, &mut self.unsettled);
+                state.note(key.full(), &change.added);
+                state.digests.replace(key.upper_position(), step);
                 Ok(Joined::Stored(stored))
             }
             Err(error) => {
@@ -254,42 +310,40 @@ impl Replica {
     pub(crate) fn sweep<S: Storage>(
         &mut self,
         storage: &mut S,
-        secret: &Secret,
         partition: PartitionId,
         limit: usize,
     ) -> Result<Stored, StorageError> {
+        let secret = self.secret;
         let state = state_mut(&mut self.partitions, partition);
         // Round and round, lest keys that never settle keep the others waiting.
-        let after = (Bound::Excluded(&state.swept), Bound::Unbounded);
-        let mut keys: Vec<Bytes> = state.unsettled.range::<Bytes, _>(after).take(limit).cloned().collect();
+        let mut keys = state.list_unsettled(storage, partition, &state.swept, limit)?;
         if keys.is_empty() {
-            keys = state.unsettled.iter().take(limit).cloned().collect();
+            keys = state.list_unsettled(storage, partition, &[], limit)?;
         }
         state.swept = keys.last().cloned().unwrap_or_default();
-        let mut settled = Vec::new();
+        let mut settled = 0;
         self.batch.clear();
         for full in keys {
-            let Some(key) = Key::from_full(secret, full) else { continue };
+            let Some(key) = Key::from_full(&secret, full) else { continue };
             self.name.clear();
             object_name(&mut self.name, partition, state.incarnation, &key);
             let record = &mut self.record;
             load(storage, &self.name, record)?;
             if record.strip(&state.clock) || record.residual.is_empty() {
                 put_record(&mut self.batch, &self.name, record, &Change { residual: true, ..Change::default() });
-                if !index(&mut self.batch, partition, state, &key, record) {
-                    settled.push(key);
-                }
+                let unsettled = !record.residual.is_empty();
+                put_index(&mut self.batch, partition, state.incarnation, &key, true, unsettled);
+                settled += u64::from(!unsettled);
             }
         }
         let stored = Stored::write(storage, &self.batch)?;
-        for key in settled {
-            state.settle(&key, false, &mut self.unsettled);
-        }
+        state.unsettled = state.unsettled.saturating_sub(settled);
+        self.unsettled = self.unsettled.saturating_sub(settled);
         Ok(stored)
     }
 
     /// How many keys still carry a residual.
-    pub(crate) fn unsettled(&self) -> usize {
+    pub(crate) fn unsettled(&self) -> u64 {
         self.unsettled
     }
 
@@ -298,7 +352,7 @@ impl Replica {
         self.partitions
             .iter()
             .enumerate()
-            .filter_map(|(index, state)| (!state.as_ref()?.unsettled.is_empty()).then_some(PartitionId(index as u32)))
+            .filter_map(|(index, state)| (state.as_ref()?.unsettled > 0).then_some(PartitionId(index as u32)))
     }
 
     /// A page of the keys of a keyspace that have live entries: the keys, and where the page ended if there is more.
@@ -353,44 +407,6 @@ fn state_mut(partitions: &mut [Option<Box<Partition>>], partition: PartitionId) 
     partitions[partition.0 as usize].as_deref_mut().expect("the caller has checked that it is owned")
 }
 
-impl Partition {
-    fn load<S: Storage>(storage: &S, partition: PartitionId) -> Result<Self, StorageError> {
-        // Lives of a partition that follow the first come with changing layouts.
-        let incarnation = 1;
-        let (mut clock, mut unsettled, mut damage, mut lost) = (DotSet::new(), BTreeSet::new(), None, None);
-        let mut prefix = partition.0.to_be_bytes().to_vec();
-        prefix.extend_from_slice(&u32::to_be_bytes(incarnation));
-        storage.scan(Space::Dots, &prefix, &mut |name, value| {
-            let Some(rest) = name.strip_prefix(&prefix[..]) else { return ControlFlow::Break(()) };
-            match rest.split_first() {
-                Some((&CLOCK_ROW, _)) => match decode_row(name, value) {
-                    Ok(_) if mutant::is(Mutant::LoseClockAtStart) && lost.is_none() => lost = Some(()),
-                    Ok(row) => clock.union_with(&row),
-                    Err(error) => damage = Some(error),
-                },
-                Some((&UNSETTLED, full)) => {
-                    unsettled.insert(Bytes::from(full));
-                }
-                _ => damage = Some(FormatError::Content("an unknown kind of line beside a clock")),
-            }
-            if damage.is_some() { ControlFlow::Break(()) } else { ControlFlow::Continue(()) }
-        })?;
-        match damage {
-            Some(error) => Err(error.into()),
-            None => Ok(Self { incarnation, clock: Arc::new(clock), unsettled, swept: Bytes::default() }),
-        }
-    }
-
-    /// Brings the index in memory, and the count over all partitions, in line with what was stored.
-    fn settle(&mut self, key: &Key, unsettled: bool, count: &mut usize) {
-        if unsettled {
-            *count += usize::from(self.unsettled.insert(key.full().clone()));
-        } else if !self.unsettled.is_empty() {
-            *count -= usize::from(self.unsettled.remove(key.full()));
-        }
-    }
-}
-
 fn stored(joined: Result<Joined, StorageError>) -> Result<Stored, StorageError> {
     match joined? {
         Joined::Stored(stored) => Ok(stored),
@@ -398,11 +414,9 @@ fn stored(joined: Result<Joined, StorageError>) -> Result<Stored, StorageError> 
     }
 }
 
-fn decode_row(name: &[u8], value: &[u8]) -> Result<DotSet, FormatError> {
-    let mut reader = Reader::new(checked(name, value)?);
-    let row = DotSet::decode(&mut reader)?;
-    reader.end()?;
-    Ok(row)
+/// Whether stored bytes are not what was written. What a newer program has written is not damage.
+pub(crate) fn is_damaged(error: &StorageError) -> bool {
+    matches!(error, StorageError::Damaged(error) if !matches!(error, FormatError::Version(_)))
 }
 
 fn load<S: Storage>(storage: &S, name: &[u8], record: &mut Record) -> Result<(), StorageError> {
@@ -419,55 +433,4 @@ fn put_record(batch: &mut Batch, name: &[u8], record: &Record, change: &Change) 
     } else if change.live || change.residual {
         batch.put_with(Space::Objects, |out| out.extend_from_slice(name), |out| record.encode_into(name, out));
     }
-}
-
-/// One line per actor: a write rewrites the line of its own actor, however many there have been.
-fn put_clock(batch: &mut Batch, partition: PartitionId, incarnation: u32, clock: &DotSet, added: &DotSet) {
-    for actor in added.actors() {
-        let mut name = [0; 25];
-        name[..9].copy_from_slice(&line_name(partition, incarnation, CLOCK_ROW));
-        name[9..17].copy_from_slice(&actor.node.0.to_be_bytes());
-        name[17..].copy_from_slice(&actor.start.0.to_be_bytes());
-        batch.put_with(
-            Space::Dots,
-            |out| out.extend_from_slice(&name),
-            |out| {
-                let start = out.len();
-                clock.encode_row_of(actor, out);
-                put_checksum(&name, out, start);
-            },
-        );
-    }
-}
-
-/// Brings the index of unsettled keys in line with a record. Tells whether the key belongs there.
-fn index(batch: &mut Batch, partition: PartitionId, state: &Partition, key: &Key, record: &Record) -> bool {
-    let unsettled = !record.residual.is_empty();
-    // An empty index answers without a look-up: it is the common case.
-    let listed = !state.unsettled.is_empty() && state.unsettled.contains(key.full());
-    if unsettled != listed {
-        let mut name = Vec::with_capacity(9 + key.full().len());
-        name.extend_from_slice(&line_name(partition, state.incarnation, UNSETTLED));
-        name.extend_from_slice(key.full());
-        if unsettled { batch.put(Space::Dots, &name, &[]) } else { batch.delete(Space::Dots, &name) }
-    }
-    unsettled
-}
-
-/// partition (4) · incarnation (4) · position's upper half (8) · keyspace and key: the order of the ring.
-fn object_name(out: &mut Vec<u8>, partition: PartitionId, incarnation: u32, key: &Key) {
-    let mut head = [0; 16];
-    head[..4].copy_from_slice(&partition.0.to_be_bytes());
-    head[4..8].copy_from_slice(&incarnation.to_be_bytes());
-    head[8..].copy_from_slice(&((key.position() >> 64) as u64).to_be_bytes());
-    out.extend_from_slice(&head);
-    out.extend_from_slice(key.full());
-}
-
-/// partition (4) · incarnation (4) · kind (1)
-fn line_name(partition: PartitionId, incarnation: u32, kind: u8) -> [u8; 9] {
-    let mut name = [kind; 9];
-    name[..4].copy_from_slice(&partition.0.to_be_bytes());
-    name[4..8].copy_from_slice(&incarnation.to_be_bytes());
-    name
 }

@@ -1,0 +1,64 @@
+//! Damage: how it is found, and what becomes of a partition that has lost something.
+
+use std::sync::Arc;
+
+use super::exchange::PAUSE;
+use super::shard::Shard;
+use super::{Event, Output};
+use crate::error::StorageError;
+use crate::ids::PartitionId;
+use crate::replica::{Replica, is_damaged};
+use crate::storage::Storage;
+
+impl<S: Storage> Shard<S> {
+    /// Does something with a partition. If it turns out to be damaged it forgets what is, and it is tried once more.
+    pub(super) fn of_partition<T>(
+        &mut self,
+        partition: PartitionId,
+        mut what: impl FnMut(&mut Replica, &mut S) -> Result<T, StorageError>,
+    ) -> Result<T, StorageError> {
+        let result = what(&mut self.replica, &mut self.storage);
+        match result {
+            Err(error) if is_damaged(&error) => {
+                self.lost(partition, error)?;
+                what(&mut self.replica, &mut self.storage)
+            }
+            Err(error) => {
+                self.storage_failed(error.clone());
+                Err(error)
+            }
+            Ok(done) => Ok(done),
+        }
+    }
+
+    /// A partition is damaged: the others fill it again.
+    pub(super) fn lost(&mut self, partition: PartitionId, error: StorageError) -> Result<(), StorageError> {
+        self.storage_failed(error);
+        let stored = self.replica.lose(&mut self.storage, partition).inspect_err(|error| {
+            self.lanes.say(Output::Event(Event::StorageFailed(error.clone())));
+        })?;
+        self.lanes.wrote(&stored);
+        self.lanes.say(Output::Event(Event::PartitionLost(partition)));
+        self.building_due.get_or_insert(self.now.time);
+        if let Some(number) = self.exchanges.running.get(&partition).copied() {
+            self.end_exchange(number);
+        }
+        let shared = Arc::clone(&self.shared);
+        for &owner in shared.layout.owners(partition).iter().filter(|owner| **owner != shared.node) {
+            self.want_exchange(partition, owner, true);
+        }
+        Ok(())
+    }
+
+    /// Reads records on: for a tree that is to be built, or to see whether what was written is there.
+    pub(super) fn build_digests(&mut self) {
+        const RECORDS: usize = 256;
+        let next = self.replica.partitions_building().next();
+        self.building_due = next.map(|_| self.now.time + PAUSE);
+        let Some(partition) = next else { return };
+        let built = self.of_partition(partition, |replica, storage| replica.build(storage, partition, RECORDS));
+        if let Ok(stored) = built {
+            self.lanes.wrote(&stored);
+        }
+    }
+}

@@ -1,0 +1,40 @@
+//! What a node knows of how far its cluster has healed: plain data.
+
+use crate::ids::{NodeId, PartitionId};
+use crate::time::Time;
+
+/// How far this node and another owner of a partition have become equal, as far as this node knows.
+#[derive(Clone, Copy, PartialEq, Eq, Debug, Default)]
+pub struct Agreement {
+    /// When both were last found to hold the same; nothing if they never were since this node started.
+    pub agreed: Option<Time>,
+    /// Whether they were found to differ since.
+    pub apart: bool,
+    /// Records that came from the other owner.
+    pub moved: u64,
+    /// How many of these changed anything here.
+    pub needed: u64,
+    /// The state that was told last, and the latest that was found equal.
+    pub(crate) told: u64,
+    pub(crate) equal: u64,
+}
+
+/// Something that is not known to be at all its owners. No debt at any node is what "healed" means.
+#[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Debug)]
+#[non_exhaustive]
+pub enum Debt {
+    /// This node keeps writes for another.
+    Hints {
+        /// For whom.
+        target: NodeId,
+        /// How many.
+        count: u64,
+    },
+    /// This node has lost something of a partition, and is not filled again.
+    Refilling(PartitionId),
+    /// This node and another owner of a partition were found to hold different states, and not found equal since.
+    Apart(PartitionId, NodeId),
+    /// This node and another owner of a partition have not been compared since this node's state changed last, or since
+    /// it started.
+    Unknown(PartitionId, NodeId),
+}
