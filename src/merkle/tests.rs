@@ -466,6 +466,21 @@ fn a_slice_out_of_place_is_refused_and_changes_nothing() {
     assert_eq!(rebuild.finish().unwrap().summary(), Summary { digest: 3, count: 2 });
 }
 
+/// Where the number of keys isn't known beforehand.
+#[test]
+fn a_rebuild_that_expected_too_many_keys_gives_up_the_depth() {
+    let positions = partition(1, 3);
+    let keys = spread(5_000, &positions);
+    let mut rebuild = Rebuild::new(positions.clone(), 1 << 20);
+    rebuild.take(*positions.end(), &keys.iter().map(|(key, digest)| (key.0, *digest)).collect::<Vec<_>>()).unwrap();
+    let tree = rebuild.finish().unwrap();
+    assert_eq!(tree, tree_of(&positions, &keys));
+    assert!(tree.memory() < 32 << 10, "{}", tree.memory());
+    let mut none = Rebuild::new(positions.clone(), 1 << 20);
+    none.take(*positions.end(), &[]).unwrap();
+    assert_eq!(none.finish().unwrap(), Tree::new(positions));
+}
+
 /// A difference that a list shows: other versions, a key of one side alone, two keys at one position.
 #[test]
 fn lists_are_compared_by_position_and_as_sets() {
