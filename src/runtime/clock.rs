@@ -2,7 +2,8 @@
 
 use std::sync::LazyLock;
 use std::sync::atomic::{AtomicU64, Ordering};
-use std::time::{Instant, SystemTime, UNIX_EPOCH};
+pub(super) use std::time::Instant;
+use std::time::{SystemTime, UNIX_EPOCH};
 
 use crate::time::{Now, Time, WallTime, micros};
 

@@ -5,11 +5,11 @@ use std::cmp::Reverse;
 use std::collections::{BTreeMap, BTreeSet, BinaryHeap, VecDeque};
 use std::fmt;
 use std::sync::{Arc, Weak};
-use std::time::{Duration, Instant};
+use std::time::Duration;
 
-use parking_lot::{Condvar, Mutex, RwLock};
-
+use super::clock::Instant;
 use super::door::Door;
+use super::sync::{Condvar, Mutex, RwLock, thread, thread_local};
 use crate::ids::NodeId;
 use crate::message::Message;
 use crate::transport::Transport;
@@ -203,7 +203,7 @@ impl Delayed {
         held.deliveries.insert(sequence, delivery);
         if !std::mem::replace(&mut held.thread, true) {
             let state = Arc::clone(&self.state);
-            std::thread::spawn(move || release(&state));
+            thread::spawn(move || release(&state));
         }
         self.state.1.notify_one();
     }

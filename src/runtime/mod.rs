@@ -14,6 +14,7 @@ mod door;
 mod local;
 mod pending;
 mod server;
+mod sync;
 
 pub use client::{Bucket, Client, Keys};
 pub use cluster::{Cluster, ClusterBuilder};

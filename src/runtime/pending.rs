@@ -4,10 +4,10 @@ use std::fmt;
 use std::pin::Pin;
 use std::sync::Arc;
 use std::task::{Context, Poll, Waker};
-use std::time::{Duration, Instant};
+use std::time::Duration;
 
-use parking_lot::{Condvar, Mutex};
-
+use super::clock::Instant;
+use super::sync::{Condvar, Mutex};
 use crate::request::Reply;
 
 /// An answer that is on its way: wait for it, wait until a deadline, or await it on any executor.

@@ -2,18 +2,15 @@
 
 use std::fmt;
 use std::sync::Arc;
-use std::sync::atomic::{AtomicBool, AtomicU64, AtomicUsize, Ordering, fence};
-use std::thread::JoinHandle;
 use std::time::Duration;
 
-use crossbeam::queue::SegQueue;
-use parking_lot::{Condvar, Mutex, MutexGuard};
 use rand::TryRng;
 use rand::rngs::SysRng;
 
 use super::client::Client;
 use super::door::{Call, Door};
 use super::local::{LocalNetwork, reuse, run};
+use super::sync::{AtomicBool, AtomicU64, AtomicUsize, Condvar, Mutex, MutexGuard, Ordering, SegQueue, fence, thread};
 use super::{clock, pending};
 use crate::causality::Context;
 use crate::config::Limits;
@@ -31,7 +28,7 @@ use crate::transport::Transport;
 /// Dropping it stops it without waiting; [`Server::stop`] lets what is in progress come to its end.
 pub struct Server<S: Storage + 'static> {
     cell: Arc<NodeCell<S>>,
-    thread: Option<JoinHandle<()>>,
+    thread: Option<thread::JoinHandle<()>>,
     network: Option<LocalNetwork>,
 }
 
@@ -133,7 +130,7 @@ impl<S: Storage + 'static> Server<S> {
             },
         });
         let ticking = Arc::clone(&cell);
-        let thread = std::thread::spawn(move || ticking.tick());
+        let thread = thread::spawn(move || ticking.tick());
         Ok(Self { cell, thread: Some(thread), network: None })
     }
 
@@ -187,7 +184,7 @@ impl<S: Storage + 'static> Server<S> {
     pub fn stop(mut self) -> Stopped<S> {
         self.cell.closing.store(true, Ordering::SeqCst);
         while self.with_node(Node::in_flight).is_some_and(|count| count > 0) {
-            std::thread::park_timeout(Duration::from_millis(1));
+            thread::park_timeout(Duration::from_millis(1));
         }
         self.end(true)
     }
@@ -211,7 +208,7 @@ impl<S: Storage + 'static> Server<S> {
         self.cell.timer.wake();
         if let Some(thread) = self.thread.take() {
             // The timer thread itself may be the one that drops the last handle.
-            if thread.thread().id() != std::thread::current().id() {
+            if thread.thread().id() != thread::current().id() {
                 let _ = thread.join();
             }
         }
