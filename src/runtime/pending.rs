@@ -50,6 +50,7 @@ enum State {
 impl Slot {
     pub(super) fn fill(&self, reply: Reply) {
         let old = std::mem::replace(&mut *self.state.lock(), State::Done(reply));
+        debug_assert!(!matches!(old, State::Done(_) | State::Taken), "a request has one answer");
         match old {
             State::Awaited(waker) => waker.wake(),
             State::WaitedFor => {
@@ -66,6 +67,9 @@ impl<T> Pending<T> {
     }
 
     /// Blocks until the answer is there. It comes: every request has a deadline, and a server that stops says so.
+    ///
+    /// # Panics
+    /// If it was polled until it was ready.
     #[allow(clippy::must_use_candidate, reason = "what it returns says for itself whether it must be used")]
     pub fn wait(self) -> T {
         let mut state = self.slot.state.lock();
@@ -76,7 +80,7 @@ impl<T> Pending<T> {
                     return (self.read)(reply);
                 }
                 State::Open | State::Awaited(_) | State::WaitedFor => self.slot.arrived.wait(&mut state),
-                State::Taken => unreachable!("waiting takes the answer and the handle with it"),
+                State::Taken => panic!("waited for after it was ready"),
             }
         }
     }
@@ -85,6 +89,9 @@ impl<T> Pending<T> {
     ///
     /// # Errors
     /// The handle itself, if the answer is not there yet; the request goes on.
+    ///
+    /// # Panics
+    /// If it was polled until it was ready.
     pub fn wait_for(self, timeout: Duration) -> Result<T, Self> {
         if self.arrives(deadline(timeout)) { Ok(self.wait()) } else { Err(self) }
     }
@@ -92,6 +99,7 @@ impl<T> Pending<T> {
     /// Blocks until the answer is there, and leaves it, or until `until`. Tells whether it is there.
     fn arrives(&self, until: Option<Instant>) -> bool {
         let mut state = self.slot.state.lock();
+        assert!(!matches!(*state, State::Taken), "waited for after it was ready");
         while !matches!(*state, State::Done(_)) {
             *state = State::WaitedFor;
             let timed_out = match until {
@@ -261,6 +269,15 @@ mod tests {
         slot.fill(reply());
         assert_eq!(count.0.load(Ordering::Relaxed), 1);
         assert_eq!(Pin::new(&mut pending).poll(&mut context), Poll::Ready(true));
+    }
+
+    #[test]
+    #[should_panic = "waited for after it was ready"]
+    fn an_answer_that_was_taken_is_not_waited_for() {
+        let (slot, mut pending) = pending();
+        slot.fill(reply());
+        assert!(Pin::new(&mut pending).poll(&mut Context::from_waker(Waker::noop())).is_ready());
+        let _ = pending.wait_for(Duration::MAX);
     }
 
     #[test]
