@@ -76,8 +76,12 @@ impl LocalNetwork {
         self.inner.routes.write().doors.insert(node, door);
     }
 
-    pub(super) fn disconnect(&self, node: NodeId) {
-        self.inner.routes.write().doors.remove(&node);
+    /// Nothing gets to the node through this door any more. One that has taken its place meanwhile stays.
+    pub(super) fn disconnect(&self, node: NodeId, door: &Weak<dyn Door>) {
+        let mut routes = self.inner.routes.write();
+        if routes.doors.get(&node).is_some_and(|present| present.ptr_eq(door)) {
+            routes.doors.remove(&node);
+        }
     }
 }
 
@@ -293,6 +297,26 @@ mod tests {
         fn counters(&self) -> Counters {
             unreachable!("it has no clients");
         }
+    }
+
+    #[test]
+    fn who_leaves_late_does_not_take_a_successor_off_the_network() {
+        let (network, node) = (LocalNetwork::new(), NodeId(1));
+        let open = || {
+            let (to, inbox) = channel();
+            let door: Arc<dyn Door> = Arc::new(Inbox(to));
+            network.connect(node, Arc::downgrade(&door));
+            (door, inbox)
+        };
+        let (before, after) = (open(), open());
+        let arrives = || {
+            network.transport(NodeId(2)).send(node, &mut Vec::new());
+            after.1.try_recv().is_ok()
+        };
+        network.disconnect(node, &Arc::downgrade(&before.0));
+        assert!(arrives());
+        network.disconnect(node, &Arc::downgrade(&after.0));
+        assert!(!arrives());
     }
 
     fn ends(network: &LocalNetwork, nodes: &[NodeId]) -> Vec<Endpoint> {

@@ -198,7 +198,8 @@ impl<S: Storage + 'static> Server<S> {
     fn end(&mut self, sync: bool) -> Stopped<S> {
         self.cell.closing.store(true, Ordering::SeqCst);
         if let Some(network) = self.network.take() {
-            network.disconnect(self.cell.id);
+            let door: Arc<dyn Door> = self.cell.clone();
+            network.disconnect(self.cell.id, &Arc::downgrade(&door));
         }
         let mut state = self.cell.state.lock();
         let node = state.node.take();
