@@ -52,8 +52,6 @@ struct NodeCell<S: Storage> {
     limits: Limits,
     /// No further requests are taken.
     closing: AtomicBool,
-    /// The node is gone.
-    ended: AtomicBool,
     timer: Timer,
 }
 
@@ -77,7 +75,8 @@ struct Timer {
     due: AtomicU64,
     /// What the thread sleeps until.
     armed: AtomicU64,
-    lock: Mutex<()>,
+    /// The node is gone. It is told under the lock that the thread falls asleep with, lest the thread miss it.
+    ended: Mutex<bool>,
     wake: Condvar,
 }
 
@@ -121,11 +120,10 @@ impl<S: Storage + 'static> Server<S> {
             keyspaces,
             limits,
             closing: AtomicBool::new(false),
-            ended: AtomicBool::new(false),
             timer: Timer {
                 due: AtomicU64::new(u64::MAX),
                 armed: AtomicU64::new(0),
-                lock: Mutex::new(()),
+                ended: Mutex::new(false),
                 wake: Condvar::new(),
             },
         });
@@ -205,8 +203,7 @@ impl<S: Storage + 'static> Server<S> {
         let node = state.node.take();
         let pending = std::mem::take(&mut state.pending);
         drop(state);
-        self.cell.ended.store(true, Ordering::SeqCst);
-        self.cell.timer.wake();
+        self.cell.timer.end();
         if let Some(thread) = self.thread.take() {
             // The timer thread itself may be the one that drops the last handle.
             if thread.thread().id() != thread::current().id() {
@@ -214,6 +211,8 @@ impl<S: Storage + 'static> Server<S> {
             }
         }
         pending.stop();
+        // Who found the state locked by this thread has left something here.
+        fence(Ordering::SeqCst);
         self.cell.refuse_inbox();
         let Some(mut node) = node else { return Stopped { storages: Vec::new(), error: None } };
         let error = if sync { node.commit().err() } else { None };
@@ -339,20 +338,21 @@ impl<S: Storage> NodeCell<S> {
 
     /// The timer thread: looks in when something is due, and at least once a tick.
     fn tick(&self) {
-        while !self.ended.load(Ordering::SeqCst) {
+        while !*self.timer.ended.lock() {
             let now = clock::now();
             let due = Time(self.timer.due.load(Ordering::Relaxed));
             if due > now.time {
-                self.timer.sleep_until(due.min(now.time + TICK), now.time);
+                self.timer.sleep(due, due.min(now.time + TICK), now.time);
                 clock::look_at_wall();
                 continue;
             }
             self.waiting.fetch_add(1, Ordering::Relaxed);
             self.inbox.push(Incoming::Wake);
             run(|| self.drive(now));
-            if self.timer.due.load(Ordering::Relaxed) <= now.time.0 {
+            let due = Time(self.timer.due.load(Ordering::Relaxed));
+            if due <= now.time {
                 // Somebody else holds the node, and takes the wake-up along.
-                self.timer.sleep_until(now.time + Duration::from_millis(1), now.time);
+                self.timer.sleep(due, now.time + Duration::from_millis(1), now.time);
             }
         }
     }
@@ -476,24 +476,31 @@ impl<S: Storage> Door for NodeCell<S> {
 }
 
 impl Timer {
-    /// Wakes the thread only if it would sleep beyond the deadline.
+    /// Wakes the thread only if it would sleep beyond the deadline. Between a new deadline and this there is a fence:
+    /// each drain is followed by one.
     fn arm(&self) {
         let due = self.due.load(Ordering::Relaxed);
         if due < self.armed.load(Ordering::Relaxed) {
             self.armed.store(due, Ordering::Relaxed);
-            self.wake();
+            let _ended = self.ended.lock();
+            self.wake.notify_one();
         }
     }
 
-    fn wake(&self) {
-        let _guard = self.lock.lock();
+    fn end(&self) {
+        *self.ended.lock() = true;
         self.wake.notify_one();
     }
 
-    fn sleep_until(&self, until: Time, now: Time) {
-        let mut guard = self.lock.lock();
+    /// Sleeps, unless all has ended, or the deadline is no longer the one that was seen.
+    fn sleep(&self, seen: Time, until: Time, now: Time) {
+        let mut ended = self.ended.lock();
         self.armed.store(until.0, Ordering::Relaxed);
-        self.wake.wait_for(&mut guard, until.since(now));
+        // Who sets a deadline sees until when the thread sleeps, or the deadline is seen here.
+        fence(Ordering::SeqCst);
+        if !*ended && self.due.load(Ordering::Relaxed) == seen.0 {
+            self.wake.wait_for(&mut ended, until.since(now));
+        }
     }
 }
 
