@@ -19,6 +19,7 @@
 
 pub mod campaign;
 mod disk;
+pub mod linear;
 mod network;
 mod world;
 
