@@ -21,6 +21,7 @@ use crate::verdict::{Decision, Verdict};
 /// slower than its own 95th percentile and the budget allows. A fallback is asked only where owners are out of reach,
 /// and what it holds is joined but never counted: a fallback without hints has no information, which is not "nothing".
 #[derive(Debug)]
+#[cfg_attr(test, derive(Clone, PartialEq))]
 pub(crate) struct Getting {
     rule: GetRule,
     partition: PartitionId,
@@ -43,6 +44,7 @@ pub(crate) struct GetRule {
 }
 
 #[derive(Debug)]
+#[cfg_attr(test, derive(Clone, PartialEq))]
 struct Asked {
     node: NodeId,
     since: Time,
@@ -58,6 +60,7 @@ enum State {
 
 /// What an owner showed: kept until the answer is out, to know who is behind.
 #[derive(Debug)]
+#[cfg_attr(test, derive(Clone, PartialEq))]
 pub(crate) struct OwnerReply {
     pub(crate) node: NodeId,
     pub(crate) live: Vec<Entry>,
@@ -213,8 +216,12 @@ impl Getting {
                 }
                 self.verdict.bad(slot);
             }
-            // A fallback was asked because owners are suspected; if it knows nothing, the suspicion may be wrong.
-            None if answer == Answer::NoInformation && wait == Wait::Fresh && !self.answered => {
+            // A fallback was asked because owners are suspected; if it knows nothing, or can't say, the suspicion may
+            // be wrong, and nobody else would be asked before the deadline.
+            None if matches!(answer, Answer::NoInformation | Answer::Refused(_))
+                && wait == Wait::Fresh
+                && !self.answered =>
+            {
                 self.ask_another(roster, now, ask);
                 self.set_spare(roster);
             }

@@ -117,3 +117,6 @@ impl Roster<'_> {
         self.peers.p95(self.index(node)).map(|p95| p95.max(LEAST))
     }
 }
+
+#[cfg(test)]
+mod tests;

@@ -16,6 +16,7 @@ use crate::verdict::{Decision, Verdict};
 /// All N owners are asked at once. For one that is suspected, refuses or is late, the next healthy node of the
 /// preference list keeps a hint; where there is none, the coordinator does. A node counts once.
 #[derive(Debug)]
+#[cfg_attr(test, derive(Clone, PartialEq))]
 pub(crate) struct Putting {
     rule: WriteRule,
     partition: PartitionId,
@@ -31,6 +32,7 @@ pub(crate) struct Putting {
 }
 
 #[derive(Debug)]
+#[cfg_attr(test, derive(Clone, PartialEq))]
 struct Place {
     node: NodeId,
     owner: NodeId,
