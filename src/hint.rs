@@ -47,8 +47,10 @@ pub(crate) struct Outgoing {
 /// What became of a hint that was to be kept.
 #[derive(Debug)]
 pub(crate) enum Kept {
-    /// It is stored.
+    /// It is stored, in a line of its own.
     Stored(Stored),
+    /// It is stored, in the line of what was kept for that node and key already.
+    Joined(Stored),
     /// There is no room for it. Nothing was stored.
     Full,
 }
@@ -120,16 +122,22 @@ impl HintStore {
         let queue = self.targets.entry(target).or_default();
         let before = old.as_ref().map_or(0, |bytes| bytes.len() as u64);
         // What is found need not be what was counted: a disk may have changed it.
-        let bytes = queue.bytes.saturating_sub(before) + length;
+        let mut bytes = queue.bytes.saturating_sub(before) + length;
         let growing = length > before;
         if bytes > limits.hint_bytes && growing && !mutant::is(Mutant::UnboundedHints) {
-            return Ok(Kept::Full);
+            let mistaken = mutant::is(Mutant::DropHintForRoom);
+            let room = if mistaken { drop_another(storage, target, name, &mut self.batch)? } else { 0 };
+            if bytes - room > limits.hint_bytes {
+                return Ok(Kept::Full);
+            }
+            bytes -= room;
+            queue.count -= 1;
         }
         let stored = Stored::write(storage, &self.batch)?;
         self.next_version += 1;
         queue.count += u64::from(old.is_none());
         queue.bytes = bytes;
-        Ok(Kept::Stored(stored))
+        Ok(if old.is_some() { Kept::Joined(stored) } else { Kept::Stored(stored) })
     }
 
     /// All that is kept of a key, for whomever: what a read may be told by a fallback.
@@ -213,6 +221,22 @@ impl HintStore {
     }
 }
 
+/// What a mistaken store does for want of room: gives up the first other line for the target. Tells its bytes.
+fn drop_another<S: Storage>(storage: &S, target: NodeId, name: &[u8], batch: &mut Batch) -> Result<u64, StorageError> {
+    let (prefix, mut room) = (target.0.to_be_bytes(), 0);
+    storage.scan(Space::Hints, &prefix, &mut |other, value| {
+        if other == name {
+            return ControlFlow::Continue(());
+        }
+        if other.starts_with(&prefix) {
+            batch.delete(Space::Hints, other);
+            room = value.len() as u64;
+        }
+        ControlFlow::Break(())
+    })?;
+    Ok(room)
+}
+
 /// target (8) · position's upper half (8) · keyspace and key.
 fn hint_name(out: &mut Vec<u8>, target: NodeId, key: &Key) {
     out.clear();
@@ -278,9 +302,8 @@ mod tests {
         let mut storage = MemoryStorage::new();
         let mut hints = HintStore::open(&storage).unwrap();
         let limits = Limits { object: 100, ..Limits::default() };
-        let mut keep = |update: &Update| {
-            matches!(hints.keep(&mut storage, TARGET, &key("k"), update, &limits), Ok(Kept::Stored(_)))
-        };
+        let mut keep =
+            |update: &Update| !matches!(hints.keep(&mut storage, TARGET, &key("k"), update, &limits), Ok(Kept::Full));
         assert!(keep(&update(1, 60)) && keep(&update(2, 40)));
         assert!(!keep(&update(3, 1)), "101 bytes");
         assert!(keep(&update(3, 0)) && keep(&update(1, 60)), "no larger than it is");

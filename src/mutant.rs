@@ -109,6 +109,8 @@ mutants! {
     ForgetHints = "forget-hints",
     /// Hints never go home.
     KeepHints = "keep-hints",
+    /// A hint that finds no room takes the place of another.
+    DropHintForRoom = "drop-hint-for-room",
     /// Hints have no bound.
     UnboundedHints = "unbounded-hints",
     /// Who was suspected once is suspected for ever.

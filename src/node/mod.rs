@@ -114,11 +114,15 @@ pub struct Counters {
     pub hedges: u64,
     /// Writes handed to another node because this one owns no copy.
     pub forwards: u64,
-    /// Hints that this node took in.
+    /// Hints that it held when it was opened. Hints of one key for one node are one.
+    pub hints_found: u64,
+    /// Hints that this node took in, joined ones among them.
     pub hints_kept: u64,
-    /// Hints that it refused for want of room.
+    /// Of those, hints that were joined into one that it held already: one fewer goes home.
+    pub hints_joined: u64,
+    /// Hints that it refused for want of room. They were never taken in.
     pub hints_refused: u64,
-    /// Hints that their targets have stored.
+    /// Hints that their targets have stored, or had covered already, as they stood here: they are gone.
     pub hints_delivered: u64,
     /// Hints that it holds now.
     pub hints_pending: u64,
@@ -453,6 +457,16 @@ impl<S: Storage> Node<S> {
 }
 
 impl Counters {
+    /// Whether every hint is accounted for: what was found and taken in was joined, delivered, or is still there.
+    ///
+    /// `hints_found + hints_kept = hints_joined + hints_delivered + hints_pending`, after every call into a node. Nothing
+    /// else ends a hint: none is dropped for its age, and for want of room it is the new one that is refused. The numbers
+    /// begin anew when the node is opened, with what is stored; what a crash has undone is found as it was before.
+    #[must_use]
+    pub const fn hints_balance(&self) -> bool {
+        self.hints_found + self.hints_kept == self.hints_joined + self.hints_delivered + self.hints_pending
+    }
+
     /// Adds another node's or shard's numbers.
     pub fn add(&mut self, other: &Self) {
         self.gets += other.gets;
@@ -463,7 +477,9 @@ impl Counters {
         self.repairs += other.repairs;
         self.hedges += other.hedges;
         self.forwards += other.forwards;
+        self.hints_found += other.hints_found;
         self.hints_kept += other.hints_kept;
+        self.hints_joined += other.hints_joined;
         self.hints_refused += other.hints_refused;
         self.hints_delivered += other.hints_delivered;
         self.hints_pending += other.hints_pending;

@@ -114,6 +114,7 @@ impl<S: Storage> Shard<S> {
         let never = shared.timing.exchange == Duration::MAX;
         let exchanges = Exchanges::new(layout, shared.node, &owned, if never { Time(u64::MAX) } else { now.time });
         let hints = HintStore::open(&storage)?;
+        let hints_found = hints.targets().map(|(_, queue)| queue.count).sum();
         let peers = Peers::new(layout.members().len());
         let clock = HybridClock::new(shared.timing.skew);
         Ok(Self {
@@ -125,7 +126,7 @@ impl<S: Storage> Shard<S> {
             clock,
             operations: Operations::default(),
             lanes: Lanes::default(),
-            counters: Counters::default(),
+            counters: Counters { hints_found, ..Counters::default() },
             now,
             notices: VecDeque::new(),
             deliveries: BTreeMap::new(),
@@ -532,6 +533,11 @@ impl<S: Storage> Shard<S> {
         match self.or_refuse(kept)? {
             crate::hint::Kept::Stored(stored) => {
                 self.counters.hints_kept += 1;
+                Ok(stored)
+            }
+            crate::hint::Kept::Joined(stored) => {
+                self.counters.hints_kept += 1;
+                self.counters.hints_joined += 1;
                 Ok(stored)
             }
             crate::hint::Kept::Full => {
