@@ -1,11 +1,13 @@
 //! The same seed and the same calls give the same run, byte for byte: twice in one process, in another process, in
 //! another build.
 
+use std::process::Command;
 use std::time::Duration;
 
 use quorate::config::Mode;
 use quorate::request::Cursor;
 use quorate::sim::Sim;
+use quorate::sim::campaign::{Story, play};
 use quorate::{Bytes, Context, GetOptions, Keyspace, NodeId, PutOptions, Reply, Request};
 
 /// The trace of [`mixed_run`] with seed 2007.
@@ -130,6 +132,34 @@ fn a_run_leaves_the_same_trace_each_time_and_on_each_machine() {
     assert_eq!(first, second, "two runs of one seed differ within one process");
     assert!(tally.answered > 1_000 && tally.failed > 10 && tally.crashes > 10, "the run is too tame: {tally:?}");
     assert_eq!(first, GOLDEN, "if the protocol was changed, the new value is {first:#034x}");
+}
+
+/// What only a second process may do: with this in its environment it writes its traces down.
+const SECOND: &str = "QUORATE_SECOND_PROCESS";
+
+/// The traces of whole campaign stories, a line each.
+fn campaign_traces() -> Vec<String> {
+    let trace = |seed: u64| {
+        let run = play(&Story::draw(seed));
+        format!("trace of seed {seed}: {:032x} after {} events", run.trace, run.events)
+    };
+    (0..24).map(trace).collect()
+}
+
+#[test]
+fn a_second_process_leaves_the_same_traces() {
+    let own = campaign_traces();
+    if std::env::var_os(SECOND).is_some() {
+        return println!("\n{}", own.join("\n"));
+    }
+    let tests = std::env::current_exe().expect("this program");
+    let arguments = ["--exact", "a_second_process_leaves_the_same_traces", "--nocapture", "--test-threads", "1"];
+    let second = Command::new(tests).args(arguments).env(SECOND, "1").output().expect("it runs a second time");
+    assert!(second.status.success(), "{second:?}");
+    let out = String::from_utf8_lossy(&second.stdout);
+    let other: Vec<&str> = out.lines().filter(|line| line.starts_with("trace of seed ")).collect();
+    assert_eq!(own, other);
+    assert_eq!(own.len(), 24);
 }
 
 #[test]
