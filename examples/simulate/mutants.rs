@@ -69,6 +69,7 @@ type NamedStory = (&'static str, fn() -> bool);
 const STORIES: &[NamedStory] = &[
     ("an acknowledgement comes twice, and a replica is out of reach", twice),
     ("a replica that can't read, and one that is behind", unreadable),
+    ("a replica loses power when its acknowledgement has arrived", unsynced),
     ("a write refused at the cap comes again when there is room", refused),
 ];
 
@@ -91,6 +92,22 @@ fn unreadable() -> bool {
     sim.isolate(away);
     sim.disk(unreadable)[0].set(DiskFault::Reads, true);
     sim.get(behind, "k").is_ok_and(|found| found.values.is_empty())
+}
+
+fn unsynced() -> bool {
+    let mut sim = Sim::builder(3, 1).quorum(3, 2, 2, Mode::Strict).build();
+    let [coordinator, replica, away] = sim.owners("k")[..] else { return false };
+    // Then a way back is shorter than a sync.
+    sim.network.jitter = Duration::ZERO;
+    sim.isolate(away);
+    if sim.put(coordinator, "k", "v").is_err() {
+        return false;
+    }
+    sim.crash(replica);
+    sim.restart(replica);
+    sim.heal();
+    sim.isolate(coordinator);
+    sim.get(replica, "k").is_ok_and(|found| found.values.is_empty())
 }
 
 fn refused() -> bool {

@@ -80,6 +80,8 @@ actions! {
     Delete = "delete" { client, node, key, knows }
     /// A client reads, and puts (or, if `delete` is 1, deletes) with what it has read.
     Update = "update" { client, node, key, delete }
+    /// A client lists keys, from a partition on.
+    List = "list" { client, node, partition }
     /// A client sends a write of unknown outcome again.
     Repeat = "repeat" { client, node }
 
@@ -164,7 +166,12 @@ impl Action {
     pub const fn is_request(&self) -> bool {
         matches!(
             self,
-            Self::Get { .. } | Self::Put { .. } | Self::Delete { .. } | Self::Update { .. } | Self::Repeat { .. }
+            Self::Get { .. }
+                | Self::Put { .. }
+                | Self::Delete { .. }
+                | Self::Update { .. }
+                | Self::List { .. }
+                | Self::Repeat { .. }
         )
     }
 

@@ -26,6 +26,8 @@ const RARE: &[&str] = &[
     "message clogged",
     "message unheard",
     "hint kept",
+    "hint joined into another",
+    "hint found at a start",
     "hint delivered",
     "hint refused for want of room",
     "all hints for a node delivered",
@@ -51,6 +53,14 @@ const RARE: &[&str] = &[
     "partition refilled",
     "record moved by an exchange",
     "full exchange",
+    "put acknowledged with its coordinator's durability",
+    "put whose coordinator alone had it durably and lost it",
+    "put acknowledged by different zones",
+    "put of a value close to its bound",
+    "put refused because the object would be too large",
+    "page of keys listed",
+    "keys listed at the end",
+    "nodes had several shards",
 ];
 
 impl Default for Coverage {
@@ -84,6 +94,8 @@ impl Coverage {
 
     pub(super) fn counters(&mut self, counters: &Counters) {
         self.count("hint kept", counters.hints_kept);
+        self.count("hint joined into another", counters.hints_joined);
+        self.count("hint found at a start", counters.hints_found);
         self.count("hint delivered", counters.hints_delivered);
         self.count("hint refused for want of room", counters.hints_refused);
         self.count("replica repaired after a read", counters.repairs);
@@ -120,7 +132,8 @@ impl Coverage {
             Reply::Get(Err(GetError::Unavailable(_))) => self.count("get failed", 1),
             Reply::Put(Ok(written)) => self.written(written),
             Reply::Put(Err(error)) => self.not_written(error),
-            Reply::Get(Err(_)) | Reply::List(_) | Reply::Compared(_) => {}
+            Reply::List(Ok(_)) => self.count("page of keys listed", 1),
+            Reply::Get(Err(_)) | Reply::List(Err(_)) | Reply::Compared(_) => {}
         }
     }
 
@@ -142,6 +155,7 @@ impl Coverage {
                 self.count(if ahead { "put refused for a clock ahead" } else { "put failed" }, 1);
             }
             PutError::TooManySiblings { .. } => self.count("put refused at the sibling cap", 1),
+            PutError::ObjectTooLarge { .. } => self.count("put refused because the object would be too large", 1),
             PutError::Changed => self.count("put refused because the object had changed", 1),
             _ => {}
         }

@@ -4,13 +4,14 @@ use std::collections::BTreeSet;
 use std::time::Duration;
 
 use super::history::Number;
-use super::player::{Player, SCRUB, members, name, timing};
+use super::player::{Player, SCRUB, timing};
 use super::property::{Property, Violation, broken};
 use super::story::Reconciling;
+use super::values::{members, name};
 use crate::error::{Error, PutError};
 use crate::ids::NodeId;
 use crate::node::Node;
-use crate::request::{GetOptions, PutOptions, Versions};
+use crate::request::{Cursor, GetOptions, PutOptions, Reply, Request, Versions};
 use crate::sim::{Network, Sim};
 use crate::status::Debt;
 use crate::time::Time;
@@ -25,7 +26,7 @@ impl Player {
         let is_core = |node: &NodeId| self.settings.core == 0 || self.settings.core >> (node.0 - 1) & 1 == 1;
         let (core, dead): (Vec<_>, Vec<_>) = members.into_iter().partition(is_core);
         for &node in &dead {
-            self.sim.end_clone(node);
+            self.end_clone(node);
             self.crash(node, 0)?;
         }
         self.recover(&core)?;
@@ -55,7 +56,8 @@ impl Player {
         let needed = self.settings.r.max(self.settings.w) as usize;
         let owners = self.sim.owners(&name(key)).iter().filter(|owner| core.contains(owner)).count();
         // A fallback without room for hints is none.
-        let fallbacks = self.settings.strict == 0 && self.settings.hint_bytes >= 1 << 20;
+        let has_room = self.settings.hint_bytes >= 1 << 20 && self.settings.large == 0;
+        let fallbacks = self.settings.strict == 0 && has_room;
         let standing = if fallbacks { owners.min(1) * core.len().saturating_sub(1) } else { owners };
         standing >= needed
     }
@@ -67,13 +69,14 @@ impl Player {
             self.sim.skew(node, 0);
             self.sim.mend(node);
             self.sim.resume(node);
-            self.sim.end_clone(node);
+            self.end_clone(node);
             // A fenced node does nothing until it is started again.
             if self.sim.is_fenced(node) {
                 self.crash(node, 0)?;
             }
             self.start(node)?;
         }
+        self.hint_ledger()?;
         self.sim.run_for(QUIET);
         self.collect()?;
         // What followed a read that has ended only now.
@@ -96,7 +99,9 @@ impl Player {
                 let found = self.sim.get(node, &name(key)).map_err(|error| dead(error.into()))?;
                 match self.replace(node, key, &found) {
                     // What the read did not show may stand beside it.
-                    Err(Error::Put(PutError::TooManySiblings { .. })) => return Ok(()),
+                    Err(Error::Put(PutError::TooManySiblings { .. } | PutError::ObjectTooLarge { .. })) => {
+                        return Ok(());
+                    }
                     written => written.map_err(dead)?,
                 }
             }
@@ -155,6 +160,8 @@ impl Player {
         for key in 0..self.settings.keys as usize {
             self.converge(key, &members)?;
         }
+        self.lists(&members)?;
+        self.hint_ledger()?;
         let debt = self.sim.debt();
         if !debt.is_empty() {
             return broken(Property::HintsHome, format!("{debt:?}"));
@@ -213,6 +220,32 @@ impl Player {
                 return broken(Property::Convergence, message);
             }
         }
+        Ok(())
+    }
+
+    /// What has a value is listed, and nothing else.
+    fn lists(&mut self, nodes: &[NodeId]) -> Result<(), Violation> {
+        let filled = self.history.last.iter().enumerate().filter(|(_, values)| !values.is_empty());
+        let expected: BTreeSet<String> = filled.map(|(key, _)| name(key)).collect();
+        // Another every time, for a page costs a message per partition.
+        let node = nodes[self.history.writes.len() % nodes.len()];
+        let (mut listed, mut next) = (Vec::new(), Some(Cursor::default()));
+        while let Some(cursor) = next {
+            let request = Request::List { keyspace: self.keyspace.id(), cursor, limit: 3 };
+            let ticket = self.sim.start(node, request);
+            match self.sim.wait(node, ticket) {
+                Some(Reply::List(Ok(page))) => {
+                    listed.extend(page.keys.iter().map(|key| String::from_utf8_lossy(key).into_owned()));
+                    next = page.next;
+                }
+                other => return broken(Property::Liveness, format!("{node}, healed, lists no keys: {other:?}")),
+            }
+        }
+        listed.sort_unstable();
+        if !listed.iter().eq(&expected) {
+            return broken(Property::Listing, format!("{node} lists {listed:?}, there are {expected:?}"));
+        }
+        self.coverage.count("keys listed at the end", listed.len() as u64);
         Ok(())
     }
 

@@ -2,6 +2,7 @@
 
 use std::collections::BTreeSet;
 
+use crate::ids::NodeId;
 use crate::time::Time;
 
 /// A client's number of a write.
@@ -37,6 +38,10 @@ pub struct Write {
     pub began: Time,
     /// When it was acknowledged first.
     pub acked: Option<Time>,
+    /// Its coordinator's disk is enough for its acknowledgement: a quorum has it perhaps in memory alone.
+    pub is_relaxed: bool,
+    /// Who coordinated it when it was acknowledged, as its context says.
+    pub coordinator: Option<NodeId>,
     /// Sent again through another node: then it may be two events, of which a context may cover one.
     pub is_repeated: bool,
 }

@@ -11,6 +11,7 @@
 //! A story that breaks a property is shortened by [`shrink`], and written down and read back as text.
 
 mod action;
+mod befall;
 mod coverage;
 mod finale;
 mod history;
@@ -18,6 +19,7 @@ mod player;
 mod property;
 mod shrink;
 mod story;
+mod values;
 
 use std::time::Duration;
 
@@ -73,6 +75,7 @@ pub fn play(story: &Story) -> Run {
         .play(&story.actions)
         .and_then(|()| player.core_serves())
         .and_then(|()| player.all_agree())
+        .map(|()| player.forget_what_coordinators_lost())
         .and_then(|()| player.history.check(&story.settings, player.amnesia));
     let mut coverage = player.coverage;
     for node in player.sim.members() {

@@ -1,4 +1,4 @@
-//! Plays a story: its clients, and what befalls the cluster.
+//! Plays a story: what its clients do and are told.
 
 use std::collections::BTreeSet;
 use std::time::Duration;
@@ -8,17 +8,18 @@ use super::coverage::Coverage;
 use super::history::{History, Number, Outcome, Read, Write};
 use super::property::{Property, Violation, broken};
 use super::story::{Reconciling, Settings, Story};
+use super::values::{VALUE, members, name, padded, text, union};
 use crate::bytes::Bytes;
 use crate::causality::Context;
-use crate::config::{Limits, Mode, Quorum, Timing};
-use crate::error::{GetError, PutError};
-use crate::ids::{NodeId, Ticket, WriteId};
-use crate::node::{Keyspace, Node};
+use crate::config::{Durability, Limits, Mode, Quorum, Spread, Timing};
+use crate::error::{GetError, ListError, PutError};
+use crate::ids::{NodeId, Ticket, WriteId, ZoneId};
+use crate::node::{Counters, Keyspace, Node};
 use crate::reconcile::{LastWriteWins, MergeBy};
-use crate::request::{GetOptions, PutOptions, Reply, Request, Versions};
-use crate::sim::{Clock, DiskFault, Sim};
-use crate::storage::Space;
-use crate::time::{Time, WallTime};
+use crate::request::{Cursor, GetOptions, Page, PutOptions, Reply, Request, Versions, Written};
+use crate::ring::Member;
+use crate::sim::Sim;
+use crate::time::Time;
 
 pub(super) struct Player {
     pub(super) sim: Sim,
@@ -31,30 +32,33 @@ pub(super) struct Player {
     /// Bytes that a node had stored were damaged.
     pub(super) damage: bool,
     limits: Limits,
-    keyspace: Keyspace,
+    pub(super) keyspace: Keyspace,
     /// Writes that were refused at the sibling cap since a node last went down.
-    turned_away: Vec<Number>,
+    pub(super) turned_away: Vec<Number>,
+    /// When which node lost what it had made durable.
+    pub(super) struck: Vec<(Time, NodeId)>,
     events: usize,
     started: Time,
 }
 
 pub(super) struct Client {
-    waiting: Option<(NodeId, Ticket, Op)>,
+    pub(super) waiting: Option<(NodeId, Ticket, Op)>,
     /// Per key: the latest context with what was read under it, and the one before.
     known: Vec<[(Context, BTreeSet<Number>); 2]>,
     /// A write whose outcome is unknown, to be sent again.
-    repeat: Option<Number>,
+    pub(super) repeat: Option<Number>,
     contexts: Vec<(Number, Context)>,
 }
 
-enum Op {
+pub(super) enum Op {
     Get { key: usize, began: Time, then: Option<Then> },
     Put(Number),
+    List,
 }
 
 /// What follows a read.
 #[derive(Clone, Copy)]
-enum Then {
+pub(super) enum Then {
     Put,
     Delete,
 }
@@ -77,14 +81,22 @@ impl Player {
             Reconciling::Latest => keyspace.reconciler(LastWriteWins),
             Reconciling::Union => keyspace.reconciler(MergeBy::new(union)),
         };
-        let limits = Limits {
+        let mut limits = Limits {
             siblings: settings.siblings as usize,
             hint_bytes: settings.hint_bytes,
             dot_log: settings.dot_log as usize,
             ..Limits::default()
         };
+        if settings.large == 1 {
+            (limits.value, limits.object) = (VALUE, 3 * VALUE);
+        }
+        let zone = |node: u64| ZoneId((node % settings.zones.max(1)) as u32);
+        let member = |node| Member::new(NodeId(node)).zone(zone(node));
+        let mut coverage = Coverage::default();
+        coverage.count("nodes had several shards", u64::from(settings.shards > 1));
         let exchange = if settings.exchange == 0 { Duration::MAX } else { Duration::from_micros(settings.exchange) };
         let sim = Sim::builder(settings.nodes, story.seed)
+            .members((1..=settings.nodes).map(member).collect())
             .keyspaces(vec![keyspace.clone()])
             .limits(limits.clone())
             .timing(timing(exchange))
@@ -105,12 +117,13 @@ impl Player {
             settings,
             clients: (0..settings.clients).map(client).collect(),
             history: History::default(),
-            coverage: Coverage::default(),
+            coverage,
             amnesia: false,
             damage: false,
             limits,
             keyspace,
             turned_away: Vec::new(),
+            struck: Vec::new(),
             events: 0,
         }
     }
@@ -120,11 +133,31 @@ impl Player {
         for &(at, action) in actions {
             self.sim.run_until(self.started + at);
             self.collect()?;
+            self.hint_ledger()?;
             self.bounds()?;
             if action.is_request() {
                 self.ask(action);
             } else if self.befall(action)? {
                 self.coverage.count(action.word(), 1);
+            }
+        }
+        Ok(())
+    }
+
+    /// No hint vanishes: each node's numbers add up, and its disk holds what they say.
+    pub(super) fn hint_ledger(&self) -> Result<(), Violation> {
+        for id in self.sim.members() {
+            let Some(node) = self.sim.node(id) else { continue };
+            let (counters, lines) = (node.counters(), self.sim.hint_lines(id));
+            if !counters.hints_balance() || counters.hints_pending != lines {
+                let Counters { hints_found, hints_kept, hints_joined, hints_delivered, hints_pending, .. } = counters;
+                return broken(
+                    Property::HintLedger,
+                    format!(
+                        "{id}: found {hints_found} + kept {hints_kept} = joined {hints_joined} + delivered \
+                         {hints_delivered} + pending {hints_pending}? its disk holds {lines}"
+                    ),
+                );
             }
         }
         Ok(())
@@ -146,180 +179,13 @@ impl Player {
         Ok(())
     }
 
-    // ---- what befalls the cluster
-
-    fn side(&self, nodes: u64) -> (Vec<NodeId>, Vec<NodeId>) {
-        self.sim.members().into_iter().partition(|node| nodes >> (node.0 - 1) & 1 == 1)
-    }
-
-    fn set_fault(&mut self, node: u64, shard: u64, fault: DiskFault) -> bool {
-        let node = NodeId(node);
-        let disk = self.sim.disk(node).get(shard as usize);
-        let took = disk.filter(|_| self.sim.is_up(node)).map(|disk| disk.set(fault, true));
-        took.is_some()
-    }
-
-    /// Whether it took effect.
-    fn befall(&mut self, action: Action) -> Result<bool, Violation> {
-        let time = Duration::from_micros;
-        match action {
-            Action::Crash { node, kept } => return self.crash(NodeId(node), kept as usize),
-            Action::Stop { node } => return self.stop(NodeId(node)),
-            Action::Start { node } => return self.start(NodeId(node)),
-            Action::Bounce { node, kept } => {
-                let was_up = self.crash(NodeId(node), kept as usize)?;
-                self.start(NodeId(node))?;
-                return Ok(was_up);
-            }
-            Action::Pause { node, time: span } => self.sim.pause(NodeId(node), time(span)),
-            Action::Backup { node } => self.sim.backup(NodeId(node)),
-            Action::Restore { node } => {
-                let node = NodeId(node);
-                if !self.sim.has_backup(node) {
-                    return Ok(false);
-                }
-                self.crash(node, 0)?;
-                self.sim.restore(node);
-                self.start_forgetful(node)?;
-            }
-            Action::LoseData { node } => {
-                self.crash(NodeId(node), 0)?;
-                self.sim.lose_data(NodeId(node));
-                self.start_forgetful(NodeId(node))?;
-            }
-            Action::Clone { node } => {
-                self.sim.clone_node(NodeId(node));
-                // What the second process has acknowledged goes with it.
-                self.amnesia = true;
-            }
-            Action::EndClone { node } => return Ok(self.sim.end_clone(NodeId(node))),
-            Action::Loss { percent } => self.sim.network.loss = percent as u8,
-            Action::Duplication { percent } => self.sim.network.duplication = percent as u8,
-            Action::Corruption { percent } => self.sim.network.corruption = percent as u8,
-            Action::Reorder { time: span } => self.sim.network.jitter = time(span),
-            Action::Tail { time: span } => self.sim.network.tail = time(span),
-            Action::Slow { node, time: span } => self.sim.network.slow(NodeId(node), time(span)),
-            Action::Clog { node, time: span } => {
-                let now = self.sim.now();
-                self.sim.network.clog(NodeId(node), now, now + time(span));
-            }
-            Action::Swizzle { nodes, time: span } => self.sim.swizzle(&self.side(nodes).0, time(span)),
-            Action::Cut { node, other } => self.sim.network.cut_one_way(NodeId(node), NodeId(other)),
-            Action::Isolate { node } => self.sim.isolate(NodeId(node)),
-            Action::Split { nodes } => {
-                let (left, right) = self.side(nodes);
-                self.sim.split(&left, &right);
-            }
-            Action::OneWay { nodes } => {
-                let (left, right) = self.side(nodes);
-                left.iter().for_each(|&a| right.iter().for_each(|&b| self.sim.network.cut_one_way(a, b)));
-            }
-            Action::Bridge { nodes, bridge } => {
-                let (left, right) = self.side(nodes);
-                self.sim.bridge(&left, &right, NodeId(bridge));
-            }
-            Action::Heal {} => self.sim.heal(),
-            Action::FailReads { node, shard } => return Ok(self.set_fault(node, shard, DiskFault::Reads)),
-            Action::FillDisk { node, shard } => return Ok(self.set_fault(node, shard, DiskFault::Writes)),
-            Action::FailSync { node, shard } => return Ok(self.set_fault(node, shard, DiskFault::Sync)),
-            Action::Mend { node } => self.sim.mend(NodeId(node)),
-            Action::Rot { node, shard, nth } => {
-                (self.amnesia, self.damage) = (true, true);
-                return Ok(self.sim.rot(NodeId(node), shard as usize, Space::Objects, nth));
-            }
-            Action::Misdirect { node, shard, nth } => {
-                (self.amnesia, self.damage) = (true, true);
-                return Ok(self.sim.misdirect(NodeId(node), shard as usize, Space::Objects, nth));
-            }
-            Action::Ahead { node, seconds } => self.sim.skew(NodeId(node), offset(seconds)),
-            Action::Behind { node, seconds } => self.sim.skew(NodeId(node), -offset(seconds)),
-            Action::Freeze { node } => {
-                let wall = self.sim.wall(NodeId(node));
-                self.sim.set_clock(NodeId(node), Clock::Frozen(wall));
-            }
-            Action::Latest { node } => self.sim.set_clock(NodeId(node), Clock::Frozen(WallTime(u64::MAX))),
-            Action::RightTime { node } => self.sim.skew(NodeId(node), 0),
-            Action::Get { .. }
-            | Action::Put { .. }
-            | Action::Delete { .. }
-            | Action::Update { .. }
-            | Action::Repeat { .. } => unreachable!("a request"),
-        }
-        Ok(true)
-    }
-
-    pub(super) fn crash(&mut self, node: NodeId, kept: usize) -> Result<bool, Violation> {
-        self.going_down(node)?;
-        let unsynced = self.sim.unsynced(node);
-        let was_up = self.sim.is_up(node);
-        self.sim.crash_keeping(node, kept);
-        self.coverage.count("unsynced batches lost", unsynced.saturating_sub(kept) as u64);
-        self.coverage.count("unsynced batches kept", unsynced.min(kept) as u64);
-        self.gone(node);
-        Ok(was_up)
-    }
-
-    pub(super) fn stop(&mut self, node: NodeId) -> Result<bool, Violation> {
-        self.going_down(node)?;
-        let was_up = self.sim.is_up(node);
-        self.sim.stop(node);
-        self.gone(node);
-        Ok(was_up)
-    }
-
-    /// What it had answered counts, what it had counted is kept.
-    fn going_down(&mut self, node: NodeId) -> Result<(), Violation> {
-        self.collect()?;
-        self.forget_refusals();
-        if let Some(node) = self.sim.node(node) {
-            self.coverage.counters(&node.counters());
-        }
-        Ok(())
-    }
-
-    fn gone(&mut self, node: NodeId) {
-        self.sim.mend(node);
-        for client in &mut self.clients {
-            if client.waiting.as_ref().is_some_and(|(at, ..)| *at == node)
-                && let Some((_, _, Op::Put(number))) = client.waiting.take()
-            {
-                client.repeat = Some(number);
-            }
-        }
-    }
-
-    pub(super) fn start(&mut self, node: NodeId) -> Result<bool, Violation> {
-        if self.sim.is_up(node) {
-            return Ok(false);
-        }
-        match self.sim.try_restart(node) {
-            Ok(()) => Ok(true),
-            Err(error) => broken(Property::NoGarbage, format!("{node} doesn't open: {error}")),
-        }
-    }
-
-    fn start_forgetful(&mut self, node: NodeId) -> Result<bool, Violation> {
-        self.amnesia = true;
-        self.coverage.count("node comes back without what it had stored", 1);
-        self.start(node)
-    }
-
-    /// A node that starts anew has forgotten what it turned away at the sibling cap a moment ago: a duplicate of that
-    /// which is still on its way may be written after all.
-    fn forget_refusals(&mut self) {
-        for number in std::mem::take(&mut self.turned_away) {
-            self.history.writes[number].outcome = Outcome::Unknown;
-        }
-    }
-
-    // ---- what clients do
-
     /// An idle client does something; one that waits doesn't.
     fn ask(&mut self, action: Action) {
         let (Action::Get { client, node, .. }
         | Action::Put { client, node, .. }
         | Action::Delete { client, node, .. }
         | Action::Update { client, node, .. }
+        | Action::List { client, node, .. }
         | Action::Repeat { client, node }) = action
         else {
             unreachable!("a request")
@@ -342,13 +208,30 @@ impl Player {
             Action::Delete { key, knows, .. } => {
                 self.put(at, node, key as usize, &Intent { knows, delete: true, conditional: false });
             }
+            Action::List { partition, .. } => self.list(at, node, partition),
             _ => self.repeat(at, node),
         }
     }
 
+    fn list(&mut self, at: usize, node: NodeId, partition: u64) {
+        let cursor = Cursor { partition: partition as u32, ..Cursor::default() };
+        let ticket = self.sim.start(node, Request::List { keyspace: self.keyspace.id(), cursor, limit: 2 });
+        self.clients[at].waiting = Some((node, ticket, Op::List));
+    }
+
+    /// For every third write the disk of its coordinator is enough, where any is so.
+    const fn is_relaxed(&self, number: Number) -> bool {
+        self.settings.relaxed == 1 && number.is_multiple_of(3)
+    }
+
+    /// Every other client wants the answers that count from different zones, where there are several.
+    const fn spread(&self, at: usize) -> Spread {
+        if self.settings.zones > 1 && at % 2 == 1 { Spread::Zones } else { Spread::Nodes }
+    }
+
     fn read(&mut self, at: usize, node: NodeId, key: usize, all: bool, then: Option<Then>) {
         let began = self.sim.now();
-        let options = GetOptions { all, ..GetOptions::default() };
+        let options = GetOptions { all, spread: self.spread(at), ..GetOptions::default() };
         let request = Request::Get { keyspace: self.keyspace.id(), key: name(key).as_str().into(), options };
         let ticket = self.sim.start(node, request);
         self.clients[at].waiting = Some((node, ticket, Op::Get { key, began, then }));
@@ -379,6 +262,8 @@ impl Player {
             outcome: Outcome::Unknown,
             began: self.sim.now(),
             acked: None,
+            is_relaxed: false,
+            coordinator: None,
             is_repeated: false,
         });
         self.history.writes.len() - 1
@@ -408,9 +293,12 @@ impl Player {
         let value = match self.settings.reconciling() {
             _ if write.is_delete => None,
             Reconciling::Union => Some(text(write.seen.iter().copied().chain([number]))),
+            Reconciling::Keep | Reconciling::Latest if self.settings.large == 1 => Some(padded(number)),
             Reconciling::Keep | Reconciling::Latest => Some(number.to_string()),
         };
-        let options = PutOptions { write_id: Some(WriteId(number as u128)), if_unchanged, ..PutOptions::default() };
+        let durability = if self.is_relaxed(number) { Durability::Coordinator } else { Durability::Quorum };
+        let (write_id, spread) = (Some(WriteId(number as u128)), self.spread(at));
+        let options = PutOptions { spread, durability, write_id, if_unchanged, ..PutOptions::default() };
         let ticket = self.sim.start_put(node, &name(write.key), value.as_deref(), context, options);
         self.clients[at].waiting = Some((node, ticket, Op::Put(number)));
     }
@@ -444,9 +332,12 @@ impl Player {
                     self.put(at, node, key, &Intent { knows: 2, delete, conditional: false });
                 }
             }
-            (Reply::Get(Err(GetError::Unavailable(_) | GetError::Stopped)), Op::Get { .. }) => {}
+            (Reply::Get(Err(GetError::Unavailable(_) | GetError::Stopped)), Op::Get { .. })
+            | (Reply::List(Err(ListError::Unavailable(_) | ListError::Stopped)), Op::List) => {}
+            (Reply::List(Ok(page)), Op::List) => return self.was_listed(&page),
             (Reply::Put(Ok(written)), Op::Put(number)) => {
                 self.close_write(number);
+                self.acknowledged(at, number, &written);
                 let write = &self.history.writes[number];
                 // Every other client goes on with what its write has made; a sweeping delete can't say what that is.
                 if number % 2 == 0 && !write.is_sweeping {
@@ -460,6 +351,26 @@ impl Player {
             }
             (Reply::Put(Err(error)), Op::Put(number)) => return self.not_written(at, number, &error),
             (reply, _) => return broken(Property::NoGarbage, format!("an answer that nobody expects: {reply:?}")),
+        }
+        Ok(())
+    }
+
+    fn acknowledged(&mut self, at: usize, number: Number, written: &Written) {
+        let (relaxed, zones) = (self.is_relaxed(number), self.spread(at) == Spread::Zones);
+        let write = &mut self.history.writes[number];
+        (write.is_relaxed, write.coordinator) = (relaxed, written.context.route());
+        let large = self.settings.large == 1 && self.settings.reconciling() != Reconciling::Union;
+        let near = large && !write.is_delete && padded(number).len() == VALUE;
+        self.coverage.count("put acknowledged with its coordinator's durability", u64::from(relaxed));
+        self.coverage.count("put acknowledged by different zones", u64::from(zones && self.settings.w > 1));
+        self.coverage.count("put of a value close to its bound", u64::from(near));
+    }
+
+    fn was_listed(&self, page: &Page) -> Result<(), Violation> {
+        let known: BTreeSet<Bytes> = (0..self.settings.keys as usize).map(|key| name(key).as_str().into()).collect();
+        let distinct: BTreeSet<&Bytes> = page.keys.iter().collect();
+        if distinct.len() < page.keys.len() || !distinct.iter().all(|key| known.contains(*key)) {
+            return broken(Property::Listing, format!("{page:?} names what is not there, or names it twice"));
         }
         Ok(())
     }
@@ -489,7 +400,7 @@ impl Player {
             PutError::Unavailable(_) | PutError::Stopped => self.clients[at].repeat = Some(number),
             // An earlier try may have been more lucky.
             _ if write.is_repeated => {}
-            PutError::TooManySiblings { .. } => {
+            PutError::TooManySiblings { .. } | PutError::ObjectTooLarge { .. } => {
                 write.outcome = Outcome::Refused;
                 self.turned_away.push(number);
             }
@@ -508,28 +419,4 @@ pub(super) const SCRUB: Duration = Duration::from_secs(60);
 /// Owners compare themselves so often.
 pub(super) fn timing(exchange: Duration) -> Timing {
     Timing { exchange, scrub: SCRUB, ..Timing::default() }
-}
-
-/// In microseconds.
-fn offset(seconds: u64) -> i64 {
-    i64::try_from(seconds.saturating_mul(1_000_000)).unwrap_or(i64::MAX)
-}
-
-pub(super) fn name(key: usize) -> String {
-    format!("key {key}")
-}
-
-/// The writes whose numbers a value holds; one that no client wrote stands for a number that none gave.
-pub(super) fn members(value: &Bytes) -> Vec<Number> {
-    let text = String::from_utf8_lossy(value);
-    text.split(',').map(|number| number.parse().unwrap_or(Number::MAX)).collect()
-}
-
-fn text(numbers: impl Iterator<Item = Number>) -> String {
-    let numbers: BTreeSet<Number> = numbers.collect();
-    numbers.iter().map(Number::to_string).collect::<Vec<_>>().join(",")
-}
-
-fn union(a: &[u8], b: &[u8]) -> Vec<u8> {
-    text([a, b].into_iter().flat_map(|value| members(&Bytes::from(value)))).into_bytes()
 }

@@ -3,7 +3,7 @@
 use std::collections::BTreeSet;
 use std::fmt;
 
-use super::history::{History, Number, Outcome, Read};
+use super::history::{History, Number, Outcome, Read, Write};
 use super::story::{Reconciling, Settings};
 
 /// What must hold.
@@ -29,11 +29,15 @@ pub enum Property {
     /// After everything has healed, all owners of a key hold the same versions, to the byte, and repair has nothing
     /// more to do.
     Convergence,
-    /// With strict quorums that overlap, a read shows every write that was acknowledged before it began, or what
-    /// supersedes that.
+    /// With strict quorums that overlap, a read shows every write that a quorum had durably acknowledged before it began,
+    /// or what supersedes that.
     Register,
     /// After everything has healed no hint is left.
     HintsHome,
+    /// What a node has found and taken in as hints was joined into another, is delivered, or is on its disk.
+    HintLedger,
+    /// A listing names keys that were written, and after everything has healed just those that have a value.
+    Listing,
     /// No dot ever names two writes.
     UniqueDots,
     /// What stays within its bounds: requests in progress, bytes of hints.
@@ -75,7 +79,8 @@ impl History {
             self.true_concurrency()?;
         }
         // A union holds what it has superseded, and at the sibling cap the latest is written anew, under another's name.
-        if reconciling == Reconciling::Keep || (reconciling == Reconciling::Latest && settings.siblings > 3) {
+        let is_capped = settings.siblings <= 3 || settings.large == 1;
+        if reconciling == Reconciling::Keep || (reconciling == Reconciling::Latest && !is_capped) {
             self.superseded_for_good()?;
         }
         // A node that forgot what it had acknowledged is the exception that every quorum makes.
@@ -182,7 +187,8 @@ impl History {
         for read in &self.reads {
             let shown: BTreeSet<Number> = read.values.iter().copied().collect();
             for (number, write) in self.of_key(read.key) {
-                let before = write.acked.is_some_and(|acked| acked < read.began) && !write.is_delete;
+                let acked = write.acked.filter(|_| !write.is_relaxed);
+                let before = acked.is_some_and(|acked| acked < read.began) && !write.is_delete;
                 if before && !self.is_accounted_for(number, &shown) {
                     return broken(Property::Register, format!("{read:?} misses w{number} {write:?}"));
                 }
@@ -197,8 +203,8 @@ impl History {
     /// The first read with too many.
     pub fn sibling_bound(&self, clients: usize) -> Verdict {
         for read in &self.reads {
-            let unsure =
-                self.of_key(read.key).filter(|(_, write)| write.outcome != Outcome::Acked || write.is_repeated);
+            let is_unsure = |write: &Write| write.outcome != Outcome::Acked || write.is_repeated || write.is_relaxed;
+            let unsure = self.of_key(read.key).filter(|(_, write)| is_unsure(write));
             let bound = clients + 2 * unsure.count();
             if read.values.len() > bound {
                 return broken(Property::SiblingBound, format!("{read:?} shows more than {bound} siblings"));
@@ -219,7 +225,10 @@ impl History {
             let own = |earlier: &&Read| earlier.client == Some(client) && earlier.key == read.key;
             let earlier = self.reads[..at].iter().filter(own).filter(|earlier| earlier.ended < read.began);
             // What was shown once may be of a write that never reached a quorum; only then it may vanish again.
-            let firm = |number: &Number| self.writes[*number].acked.is_some_and(|acked| acked < read.began);
+            let firm = |number: &Number| {
+                let write = &self.writes[*number];
+                !write.is_relaxed && write.acked.is_some_and(|acked| acked < read.began)
+            };
             if let Some(lost) = earlier.flat_map(|read| read.values.iter().copied()).filter(firm).find(lacks) {
                 return broken(Property::Sessions, format!("{read:?} goes back behind w{lost}, which it has read"));
             }

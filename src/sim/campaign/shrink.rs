@@ -33,8 +33,14 @@ pub fn shrink(story: &Story, property: Property, mut tries: usize) -> Story {
         }
         length = length.div_ceil(2).max(1);
     }
-    let simpler: [Simplify; 3] =
-        [|story| story.settings.core = 0, |story| story.settings.shards = 1, |story| story.settings.encode = 0];
+    let simpler: [Simplify; 6] = [
+        |story| story.settings.core = 0,
+        |story| story.settings.shards = 1,
+        |story| story.settings.encode = 0,
+        |story| story.settings.zones = 1,
+        |story| story.settings.relaxed = 0,
+        |story| story.settings.large = 0,
+    ];
     for simplify in simpler {
         let mut simpler = best.clone();
         simplify(&mut simpler);

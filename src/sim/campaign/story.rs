@@ -92,7 +92,14 @@ settings! {
     /// Latest writes of each partition whose keys are remembered.
     dot_log,
     /// The nodes that stay when the rest has died for good, as bits; 0 for all.
-    core
+    core,
+    /// Zones that the nodes stand in, by turns; with more than one, every other client wants its answers from different
+    /// ones.
+    zones,
+    /// 1: for every third write its coordinator's disk is enough.
+    relaxed,
+    /// 1: values reach up to their bound, and few of them fill an object.
+    large
 }
 
 impl Settings {
@@ -124,7 +131,7 @@ impl Settings {
         Self {
             nodes,
             partitions: 8,
-            shards: rng.random_range(1..=2),
+            shards: rng.random_range(1..=3),
             n,
             r: rng.random_range(1..=n),
             w: rng.random_range(1..=n),
@@ -139,6 +146,9 @@ impl Settings {
             exchange: [0, 0, 1_000_000, 5_000_000][rng.random_range(0..4)],
             dot_log: [1, 8, 1_024][rng.random_range(0..3)],
             core: if rng.random() { rng.random_range(1..=all) } else { 0 },
+            zones: [1, 1, 2, 3][rng.random_range(0..4)],
+            relaxed: u64::from(rng.random_range(0..4) == 0),
+            large: u64::from(rng.random_range(0..8) == 0),
         }
     }
 }
@@ -284,7 +294,10 @@ impl<'a> Draw<'a> {
         let (all, again) = (u64::from(self.rng.random_range(0..4) == 0), self.rng.random_range(0..8) == 0);
         let conditional = u64::from(self.rng.random_range(0..10) == 0);
         let choice = self.rng.random_range(0..10);
+        let (lists, partition) =
+            (self.rng.random_range(0..30) == 0, self.rng.random_range(0..self.settings.partitions));
         match choice {
+            _ if lists => Action::List { client, node, partition },
             _ if again => Action::Repeat { client, node },
             0..4 if polite == 1 => Action::Get { client, node, key, all },
             _ if polite == 1 => Action::Update { client, node, key, delete },

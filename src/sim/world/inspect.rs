@@ -12,6 +12,7 @@ use crate::message::Message;
 use crate::node::{Counters, Event, Input, Node};
 use crate::ring::Layout;
 use crate::sim::disk::SimDisk;
+use crate::storage::Space;
 use crate::time::{Time, WallTime};
 
 impl Sim {
@@ -97,6 +98,14 @@ impl Sim {
         disks
             .flat_map(|(id, disk)| disk.hint_bytes().into_iter().map(move |(target, bytes)| (id, target, bytes)))
             .collect()
+    }
+
+    /// How many hints the disks of a running node hold, whatever it believes. A hint is all that is kept of a key for
+    /// one node.
+    #[must_use]
+    pub fn hint_lines(&self, node: NodeId) -> u64 {
+        let running = self.nodes[&node].node.as_ref();
+        running.map_or(0, |node| node.storages().map(|disk| disk.len(Space::Hints) as u64).sum())
     }
 
     /// What the node's wall clock shows.
