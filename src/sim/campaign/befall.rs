@@ -52,6 +52,8 @@ impl Player {
                 self.start_forgetful(NodeId(node))?;
             }
             Action::Clone { node } => {
+                // A twin that is there already makes room.
+                self.end_clone(NodeId(node));
                 self.sim.clone_node(NodeId(node));
                 // What the second process has acknowledged goes with it.
                 self.amnesia = true;
@@ -178,9 +180,9 @@ impl Player {
     /// disk.
     pub(super) fn forget_what_coordinators_lost(&mut self) {
         for write in self.history.writes.iter_mut().filter(|write| write.is_relaxed) {
-            let lost = |&(at, node): &(Time, NodeId)| {
-                write.acked.is_some_and(|acked| acked <= at) && write.coordinator.is_none_or(|own| own == node)
-            };
+            // Its acknowledgement may have come by another node, after the coordinator was struck.
+            let lost =
+                |&(at, node): &(Time, NodeId)| write.began <= at && write.coordinator.is_none_or(|own| own == node);
             if write.outcome == Outcome::Acked && self.struck.iter().any(lost) {
                 write.outcome = Outcome::Unknown;
                 self.coverage.count("put whose coordinator alone had it durably and lost it", 1);
