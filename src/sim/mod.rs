@@ -21,8 +21,10 @@ pub mod campaign;
 mod disk;
 pub mod linear;
 mod network;
+mod recording;
 mod world;
 
 pub use disk::{DiskFault, DiskFaults, SimDisk};
 pub use network::Network;
+pub use recording::Recording;
 pub use world::{Clock, Sim, SimBuilder, Traffic};

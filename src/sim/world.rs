@@ -25,6 +25,7 @@ use siphasher::sip128::SipHasher24;
 
 use super::disk::{DiskFaults, SimDisk};
 use super::network::{Delivery, Network};
+use super::recording::Recording;
 use crate::bytes::Bytes;
 use crate::causality::Identity;
 use crate::codec::Codec;
@@ -59,6 +60,9 @@ pub struct Sim {
     trace: SipHasher24,
     keyspace: Keyspace,
     ledger: Ledger,
+    recording: Option<Recording>,
+    /// Whose next start begins a recording.
+    to_record: Option<NodeId>,
 }
 
 #[derive(Debug)]
@@ -185,6 +189,7 @@ impl Sim {
                     && let Some(running) = &mut process.node
                 {
                     process.syncing = false;
+                    self.recording.iter_mut().for_each(|recording| recording.commit(node));
                     // A failure fences the node, which says so in an event.
                     let _ = running.commit();
                     self.after(node);
@@ -200,6 +205,7 @@ impl Sim {
             self.ledger.traffic.unheard += u64::from(matches!(input, Input::Message(..)));
             return;
         };
+        self.recording.iter_mut().for_each(|recording| recording.step(node, now, &input));
         running.step(now, input);
         self.after(node);
     }
@@ -222,6 +228,7 @@ impl Sim {
         while let Some(output) = node.poll() {
             outputs.push(output);
         }
+        self.recording.iter_mut().for_each(|recording| recording.said(id, &outputs));
         let start = process.starts;
         let mut next = Vec::new();
         if node.is_dirty() && !std::mem::replace(&mut process.syncing, true) {

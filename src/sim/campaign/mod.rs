@@ -30,6 +30,9 @@ pub use property::{Property, Violation};
 pub use shrink::shrink;
 pub use story::{Reconciling, Settings, Story};
 
+use crate::ids::NodeId;
+use crate::node::Setup;
+use crate::sim::{Recording, Sim};
 use player::Player;
 
 /// How a story went.
@@ -69,7 +72,22 @@ impl Run {
 /// all must agree; then every property is checked.
 #[must_use]
 pub fn play(story: &Story) -> Run {
-    let mut player = Player::new(story);
+    run(Player::new(story, None), story).0
+}
+
+/// As [`play`], with a recording of what went into one node, and what that was opened with: to be played again without
+/// the others.
+///
+/// # Panics
+/// If the story has no such node.
+#[must_use]
+pub fn play_recorded(story: &Story, node: NodeId) -> (Run, Recording, Setup) {
+    let (run, sim) = run(Player::new(story, Some(node)), story);
+    let recording = sim.recording().expect("a node of the story").clone();
+    (run, recording, sim.setup(node))
+}
+
+fn run(mut player: Player, story: &Story) -> (Run, Sim) {
     let start = player.sim.now();
     let result = player
         .play(&story.actions)
@@ -84,7 +102,7 @@ pub fn play(story: &Story) -> Run {
         }
     }
     coverage.traffic(player.sim.traffic());
-    Run {
+    let run = Run {
         result,
         history: player.history,
         coverage,
@@ -92,5 +110,6 @@ pub fn play(story: &Story) -> Run {
         events: player.sim.steps(),
         trace: player.sim.trace(),
         amnesia: player.amnesia,
-    }
+    };
+    (run, player.sim)
 }

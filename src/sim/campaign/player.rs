@@ -71,7 +71,7 @@ struct Intent {
 }
 
 impl Player {
-    pub(super) fn new(story: &Story) -> Self {
+    pub(super) fn new(story: &Story, record: Option<NodeId>) -> Self {
         let settings = story.settings;
         let quorum = Quorum::new(settings.n as u8, settings.r as u8, settings.w as u8).expect("drawn from what exists");
         let mode = if settings.strict == 1 { Mode::Strict } else { Mode::Sloppy };
@@ -95,7 +95,9 @@ impl Player {
         let mut coverage = Coverage::default();
         coverage.count("nodes had several shards", u64::from(settings.shards > 1));
         let exchange = if settings.exchange == 0 { Duration::MAX } else { Duration::from_micros(settings.exchange) };
-        let sim = Sim::builder(settings.nodes, story.seed)
+        let builder = Sim::builder(settings.nodes, story.seed);
+        let builder = if let Some(node) = record { builder.record(node) } else { builder };
+        let sim = builder
             .members((1..=settings.nodes).map(member).collect())
             .keyspaces(vec![keyspace.clone()])
             .limits(limits.clone())

@@ -250,7 +250,7 @@ fn simulated(seed: u64, tail: Duration, alone: bool) -> Vec<Operation> {
                         context = written.expect("nothing fails").context;
                         call
                     }
-                    Reply::List(_) => unreachable!("nobody lists"),
+                    Reply::List(_) | Reply::Compared(_) => unreachable!("nobody asks for it"),
                 };
                 history.push(Operation::ok(call, began, sim.now()));
             }

@@ -29,6 +29,7 @@ pub struct SimBuilder {
     timing: Timing,
     seed: u64,
     encode: bool,
+    record: Option<NodeId>,
 }
 
 impl SimBuilder {
@@ -91,6 +92,13 @@ impl SimBuilder {
         self
     }
 
+    /// With a recording of what goes into this node: [`Sim::recording`].
+    #[must_use]
+    pub const fn record(mut self, node: NodeId) -> Self {
+        self.record = Some(node);
+        self
+    }
+
     /// Starts the cluster.
     ///
     /// # Panics
@@ -120,6 +128,8 @@ impl SimBuilder {
             trace: SipHasher24::new(),
             keyspace: self.keyspaces[0].clone(),
             ledger: Ledger::default(),
+            recording: None,
+            to_record: self.record,
         };
         for member in layout.members() {
             let setup = Setup {
@@ -154,6 +164,7 @@ impl Sim {
             timing: Timing::default(),
             seed,
             encode: true,
+            record: None,
         }
         .quorum(n, n.min(2), n.min(2), Mode::Sloppy)
     }

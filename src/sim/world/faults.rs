@@ -11,6 +11,7 @@ use crate::error::OpenError;
 use crate::ids::{NodeId, Start};
 use crate::node::Node;
 use crate::sim::disk::{DiskFault, DiskFaults, SimDisk};
+use crate::sim::recording::Recording;
 use crate::status::Debt;
 use crate::storage::Space;
 use crate::time::{Time, WallTime, micros};
@@ -42,6 +43,7 @@ impl Sim {
 
     /// As [`Sim::crash`], but of the unsynced batches of each shard the first `kept` survive.
     pub fn crash_keeping(&mut self, node: NodeId, kept: usize) {
+        self.recording.iter_mut().for_each(|recording| recording.end(node));
         let process = self.process(node);
         if let Some(running) = process.node.take() {
             process.disks = running.into_storages();
@@ -53,6 +55,7 @@ impl Sim {
 
     /// The process ends in good order: everything is synced.
     pub fn stop(&mut self, node: NodeId) {
+        self.recording.iter_mut().for_each(|recording| recording.end(node));
         let process = self.process(node);
         if let Some(mut running) = process.node.take() {
             let _ = running.commit();
@@ -84,7 +87,11 @@ impl Sim {
         let twin = u64::from(without_twin(node) != node) << 62;
         let start = Start(twin | without_twin(node).0 << 32 | process.starts);
         let disks = process.disks.clone();
-        process.node = Some(Node::open(process.setup.clone(), disks, start, self.rng.random(), now)?);
+        let (seed, shards) = (self.rng.random(), disks.len());
+        process.node = Some(Node::open(process.setup.clone(), disks, start, seed, now)?);
+        if self.to_record.take_if(|to_record| *to_record == node).is_some() {
+            self.recording = Some(Recording::new(node, shards, start, seed, now));
+        }
         process.disks.clear();
         (process.syncing, process.wake) = (false, None);
         self.after(node);

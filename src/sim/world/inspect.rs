@@ -9,9 +9,10 @@ use crate::causality::Entry;
 use crate::ids::{Dot, NodeId};
 use crate::key::Key;
 use crate::message::Message;
-use crate::node::{Counters, Event, Input, Node};
+use crate::node::{Counters, Event, Input, Node, Setup};
 use crate::ring::Layout;
 use crate::sim::disk::SimDisk;
+use crate::sim::recording::Recording;
 use crate::storage::Space;
 use crate::time::{Time, WallTime};
 
@@ -106,6 +107,19 @@ impl Sim {
     pub fn hint_lines(&self, node: NodeId) -> u64 {
         let running = self.nodes[&node].node.as_ref();
         running.map_or(0, |node| node.storages().map(|disk| disk.len(Space::Hints) as u64).sum())
+    }
+
+    /// What has gone into the node that [`SimBuilder::record`](crate::sim::SimBuilder::record) named, until it first ended;
+    /// none if there is no such node.
+    #[must_use]
+    pub const fn recording(&self) -> Option<&Recording> {
+        self.recording.as_ref()
+    }
+
+    /// What a node is opened with.
+    #[must_use]
+    pub fn setup(&self, node: NodeId) -> Setup {
+        self.nodes[&node].setup.clone()
     }
 
     /// What the node's wall clock shows.
