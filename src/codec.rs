@@ -118,3 +118,126 @@ impl Codec {
         Ok(message)
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::bytes::Bytes;
+    use crate::causality::{Entry, Secret, Stamp, Update};
+    use crate::config::Durability;
+    use crate::dots::DotSet;
+    use crate::ids::{Actor, Dot, KeyspaceId, LayoutId, RequestId, Start};
+    use crate::key::Key;
+    use crate::message::{Probe, Write};
+
+    const IDENTITY: Identity = Identity { cluster: ClusterId(5), secret: Secret::new([1; 16]) };
+    const FROM: NodeId = NodeId(300);
+
+    const fn request(number: u64) -> RequestId {
+        RequestId { start: Start(2), number }
+    }
+
+    fn probe(number: u64) -> Message {
+        Message::Probe(Probe { request: request(number) })
+    }
+
+    fn write(number: u64, value: usize) -> Message {
+        let dot = Dot { actor: Actor { node: FROM, start: Start(2) }, counter: number };
+        let entry = Entry { dot, write_id: None, stamp: Stamp(number), value: Bytes::from(vec![7; value]) };
+        Message::Write(Write {
+            request: request(number),
+            layout: LayoutId { version: 1, hash: 2 },
+            key: Key::new(&IDENTITY.secret, KeyspaceId(3), b"key"),
+            update: Update::put(entry, &DotSet::new()).into(),
+            hint_for: None,
+            durability: Durability::Quorum,
+        })
+    }
+
+    fn codec(limit: usize) -> Codec {
+        Codec::new(IDENTITY, limit)
+    }
+
+    /// A frame whose checksum is right, whatever else is wrong: anybody can compute it.
+    fn sealed(content: &[u8]) -> Vec<u8> {
+        let mut frame = content.to_vec();
+        put_checksum(&[], &mut frame, 0);
+        frame
+    }
+
+    #[test]
+    fn messages_come_back_in_order_in_as_few_frames_as_the_limit_allows() {
+        let messages: Vec<_> = (1..40).map(|number| write(number, number as usize * 5)).collect();
+        // The longest message, and what a frame takes beside it.
+        let one = codec(0).encode(FROM, &messages[38..])[0].len();
+        for limit in [one, one + 7, one + 64, 1000, 2000, 4000, 100_000] {
+            let frames = codec(limit).encode(FROM, &messages);
+            let mut decoded = Vec::new();
+            let mut last = 0;
+            for frame in &frames {
+                assert!(frame.len() <= limit, "{} bytes, {limit} are allowed", frame.len());
+                assert!(last == 0 || last + frame.len() > limit, "two frames where one was enough");
+                let (from, some) = codec(limit).decode(frame).unwrap();
+                assert_eq!(from, FROM);
+                last = frame.len();
+                decoded.extend(some);
+            }
+            assert_eq!(decoded, messages);
+        }
+        assert_eq!(codec(100_000).encode(FROM, &messages).len(), 1);
+        assert_eq!(codec(100_000).encode(FROM, &[]), Vec::<Vec<u8>>::new());
+        let frames = codec(0).encode(FROM, &messages[..3]);
+        assert_eq!(frames.len(), 3, "one that is too long by itself keeps nobody company");
+    }
+
+    #[test]
+    fn golden_bytes() {
+        let frames = codec(1000).encode(FROM, &[probe(7), probe(300)]);
+        let mut expected = b"QRT\x01".to_vec();
+        expected.extend([5, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0]);
+        expected.extend([44, 1, 0, 0, 0, 0, 0, 0, 2]);
+        expected.extend([3, 11, 2, 7, 5, 11, 2, 251, 44, 1]);
+        assert_eq!(frames, [sealed(&expected)]);
+    }
+
+    #[test]
+    fn whatever_is_wrong_with_a_frame_is_named() {
+        let frame = codec(1000).encode(FROM, &[probe(7), probe(8)]).remove(0);
+        let body = &frame[..frame.len() - 4];
+        let decode = |bytes: &[u8]| codec(1000).decode(bytes).unwrap_err();
+        let with = |at: usize, byte: u8| {
+            let mut content = body.to_vec();
+            content[at] = byte;
+            sealed(&content)
+        };
+        assert_eq!(codec(frame.len()).decode(&frame).unwrap().1, [probe(7), probe(8)]);
+        let limit = frame.len() - 1;
+        assert_eq!(codec(limit).decode(&frame), Err(DecodeError::TooLong { got: frame.len(), limit }));
+        assert_eq!(decode(b"QR"), DecodeError::NotAFrame);
+        assert_eq!(decode(&with(2, b'X')), DecodeError::NotAFrame);
+        assert_eq!(decode(&with(3, 2)), DecodeError::Version(2));
+        assert_eq!(decode(&with(4, 6)), DecodeError::Cluster(ClusterId(6)));
+        let mut damaged = frame.clone();
+        damaged[29] ^= 1;
+        assert_eq!(decode(&damaged), FormatError::Checksum.into());
+        // The count: more than there can be, more than there are, fewer than there are.
+        assert_eq!(decode(&with(28, 100)), FormatError::Truncated.into());
+        assert_eq!(decode(&with(28, 3)), FormatError::Truncated.into());
+        assert_eq!(decode(&with(28, 1)), FormatError::Trailing.into());
+        // A length that reaches beyond the frame, and a message that is shorter than its length.
+        assert_eq!(decode(&with(29, 9)), FormatError::Truncated.into());
+        let mut longer = body.to_vec();
+        longer[33] = 4;
+        longer.push(0);
+        assert_eq!(decode(&sealed(&longer)), FormatError::Trailing.into());
+        assert!(matches!(decode(&with(30, 99)), DecodeError::Message(_)), "no such kind of message");
+    }
+
+    #[test]
+    fn a_message_that_breaks_a_rule_takes_its_frame_with_it() {
+        let Message::Write(mut rootless) = write(1, 1) else { unreachable!() };
+        rootless.update = Update { covered: DotSet::new(), ..Update::clone(&rootless.update) }.into();
+        let frames = codec(1000).encode(FROM, &[probe(1), Message::Write(rootless)]);
+        assert_eq!(codec(1000).decode(&frames[0]), Err(DecodeError::Rule("an update without its dots")));
+    }
+}

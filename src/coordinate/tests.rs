@@ -4,6 +4,7 @@
 //! that never answers is one whose answer stays on its way. After each step the machine's decision is compared with the
 //! definition, which knows who was asked, who has answered what, and nothing of how the machine counts.
 
+mod by_hand;
 mod gets;
 mod puts;
 

@@ -303,3 +303,140 @@ impl Message {
         }
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use serde::de::value::{BytesDeserializer, Error};
+
+    use super::*;
+    use crate::causality::Stamp;
+    use crate::ids::{Actor, Dot, Start};
+
+    const SECRET: Secret = Secret::new([1; 16]);
+    const REQUEST: RequestId = RequestId { start: Start(1), number: 1 };
+    const LAYOUT: LayoutId = LayoutId { version: 1, hash: 1 };
+    const RULE: WriteRule =
+        WriteRule { w: 1, mode: Mode::Sloppy, spread: Spread::Nodes, durability: Durability::Quorum };
+
+    const fn dot(counter: u64) -> Dot {
+        Dot { actor: Actor { node: NodeId(1), start: Start(1) }, counter }
+    }
+
+    fn entries(counters: &[u64]) -> Vec<Entry> {
+        let entry =
+            |&counter: &u64| Entry { dot: dot(counter), write_id: None, stamp: Stamp(1), value: Bytes::from("value") };
+        counters.iter().map(entry).collect()
+    }
+
+    fn update(live: &[u64], covered: &[u64], events: &[u64]) -> Arc<Update> {
+        let dots = |counters: &[u64]| counters.iter().map(|&counter| dot(counter)).collect();
+        Arc::new(Update { live: entries(live), covered: dots(covered), events: dots(events) })
+    }
+
+    fn key() -> Key {
+        Key::new(&SECRET, KeyspaceId(1), b"key")
+    }
+
+    /// A key as it comes from outside.
+    fn decoded(bytes: &[u8]) -> Key {
+        Key::deserialize(BytesDeserializer::<Error>::new(bytes)).unwrap()
+    }
+
+    /// The messages that carry a key and an update.
+    fn with_update(key: &Key, update: &Arc<Update>) -> [Message; 3] {
+        let (key, update) = (|| key.clone(), || Arc::clone(update));
+        let durability = Durability::Quorum;
+        let sound = HintItem { index: 0, key: self::key(), update: self::update(&[1], &[1], &[1]) };
+        [
+            Message::Write(Write {
+                request: REQUEST,
+                layout: LAYOUT,
+                key: key(),
+                update: update(),
+                hint_for: None,
+                durability,
+            }),
+            Message::Forward(Forward {
+                request: REQUEST,
+                layout: LAYOUT,
+                key: key(),
+                update: update(),
+                rule: RULE,
+                left: 1,
+                first: true,
+            }),
+            Message::Hints(Hints {
+                request: REQUEST,
+                layout: LAYOUT,
+                items: vec![sound, HintItem { index: 1, key: key(), update: update() }],
+            }),
+        ]
+    }
+
+    /// The messages that carry entries, and no update.
+    fn with_entries(counters: &[u64]) -> [Message; 3] {
+        let live = || entries(counters);
+        let shown = Shown::Owner { live: live(), residual: DotSet::new(), clock: Arc::default() };
+        [
+            Message::Repair(Repair { layout: LAYOUT, key: key(), live: live(), covered: Arc::default() }),
+            Message::ReadReply(ReadReply { request: REQUEST, result: Ok(shown) }),
+            Message::ForwardReply(ForwardReply { request: REQUEST, outcome: Forwarded::AtCap { live: live() } }),
+        ]
+    }
+
+    fn admit(mut message: Message) -> Result<(), &'static str> {
+        message.admit(&SECRET)
+    }
+
+    #[test]
+    fn an_update_speaks_for_what_it_brings_and_for_its_events() {
+        let shown = |update| Message::ReadReply(ReadReply { request: REQUEST, result: Ok(Shown::Hint(update)) });
+        let check = |update: Arc<Update>, expected: Result<(), &'static str>| {
+            let messages = with_update(&key(), &update).into_iter().chain([shown(update)]);
+            messages.for_each(|message| assert_eq!(admit(message.clone()), expected, "{message:?}"));
+        };
+        check(update(&[1, 3], &[1, 2, 3], &[3]), Ok(()));
+        check(update(&[], &[2], &[2]), Ok(()));
+        check(update(&[3, 1], &[1, 2, 3], &[3]), Err("entries out of order"));
+        check(update(&[1, 1], &[1], &[1]), Err("entries out of order"));
+        check(update(&[1, 3], &[1, 2], &[2]), Err("an update without its dots"));
+        check(update(&[1], &[1, 2], &[3]), Err("an update without its dots"));
+    }
+
+    #[test]
+    fn entries_are_in_order_whatever_carries_them() {
+        for message in with_entries(&[1, 2, 5]) {
+            assert_eq!(admit(message), Ok(()));
+        }
+        for message in with_entries(&[1, 5, 2]) {
+            assert_eq!(admit(message), Err("entries out of order"));
+        }
+    }
+
+    #[test]
+    fn keys_are_placed_by_who_receives_them_and_have_a_keyspace() {
+        let from_outside = decoded(key().full());
+        assert_ne!(from_outside, key(), "not placed yet");
+        let read = |key| Message::Read(Read { request: REQUEST, layout: LAYOUT, key });
+        let mut message = read(from_outside);
+        assert_eq!(message.admit(&SECRET), Ok(()));
+        assert_eq!(message, read(key()));
+
+        let short = decoded(&[0, 0, 1]);
+        let repair = Repair { layout: LAYOUT, key: short.clone(), live: vec![], covered: Arc::default() };
+        let with_update = with_update(&short, &update(&[1], &[1], &[1]));
+        for message in with_update.into_iter().chain([read(short), Message::Repair(repair)]) {
+            assert_eq!(admit(message), Err("a key without keyspace"));
+        }
+    }
+
+    #[test]
+    fn answers_are_told_from_questions() {
+        let shown = Ok(Shown::Nothing);
+        assert!(Message::ReadReply(ReadReply { request: REQUEST, result: shown }).is_answer());
+        assert!(Message::ProbeReply(Probe { request: REQUEST }).is_answer());
+        assert!(!Message::Probe(Probe { request: REQUEST }).is_answer());
+        let [write, forward, hints] = with_update(&key(), &update(&[1], &[1], &[1]));
+        assert!([write, forward, hints].iter().all(|message| !message.is_answer()));
+    }
+}
