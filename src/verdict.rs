@@ -8,7 +8,7 @@
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Verdict {
     need: u8,
-    /// Slots that answered, and slots that may still answer.
+    /// Slots whose answers count, and slots that have not failed.
     good: u64,
     open: u64,
     /// The class of each slot; empty if each slot is its own.
@@ -68,14 +68,11 @@ impl Verdict {
     /// The slot answered and counts.
     pub const fn good(&mut self, slot: u8) {
         self.good |= 1 << slot;
-        self.open &= !(1 << slot);
     }
 
-    /// The slot answered and doesn't count, or will never answer.
+    /// The slot answered and doesn't count, or will never answer. What counted before still counts.
     pub const fn bad(&mut self, slot: u8) {
-        if self.good & (1 << slot) == 0 {
-            self.open &= !(1 << slot);
-        }
+        self.open &= !(1 << slot);
     }
 
     /// How many answers count.
@@ -202,6 +199,19 @@ mod tests {
             }
         }
         assert!(states > 5_000, "{states} states");
+    }
+
+    /// Zones are numbered by members, of whom there may be many.
+    #[test]
+    fn far_apart_zones_are_different_zones() {
+        let mut verdict = Verdict::of_zones(5, 0);
+        let slots = [0, 63, 64, 127, 128, 255, 0, 64, 255].map(|zone| verdict.ask(zone));
+        let got = slots.map(|slot| {
+            verdict.good(slot);
+            (verdict.got(), verdict.decision())
+        });
+        assert_eq!(got[3..6], [(4, Decision::Open), (5, Decision::Reached), (6, Decision::Reached)]);
+        assert_eq!((got[8].0, verdict.needed()), (6, 5));
     }
 
     #[test]
