@@ -574,6 +574,26 @@ mod tests {
             prop_assert_eq!(a.is_subset(&b), model_left.is_subset(&model_right));
             prop_assert_eq!(a.intersects(&b), !model_left.is_disjoint(&model_right));
             prop_assert_eq!(a == b, model_left == model_right);
+
+            let mut absorbed = a.clone();
+            let added = absorbed.absorb(&b);
+            prop_assert!(canonical(&absorbed) && canonical(&added));
+            prop_assert_eq!(&absorbed, &union);
+            prop_assert_eq!(added, b.minus(&a));
+            for &dot in right.iter().take(1) {
+                let more = a.with(dot);
+                let mut inserted = a.clone();
+                prop_assert_eq!(inserted.insert(dot), !model_left.contains(&dot));
+                prop_assert!(canonical(&more) && more == inserted);
+                let one = DotSet::of(dot);
+                prop_assert!(canonical(&one) && one == std::iter::once(dot).collect());
+            }
+            prop_assert_eq!(a.is_empty(), model_left.is_empty());
+            let actors: BTreeSet<_> = model_left.iter().map(|dot| dot.actor).collect();
+            prop_assert!(a.actors().eq(actors));
+            // A range begins where the dot before is missing.
+            let begins = |dot: &&Dot| !model_left.contains(&Dot { counter: dot.counter - 1, ..**dot });
+            prop_assert_eq!(a.intervals(), model_left.iter().filter(begins).count());
             for node in 0..3 {
                 for counter in 1..14 {
                     prop_assert_eq!(a.contains(dot(node, counter)), model_left.contains(&dot(node, counter)));
@@ -600,6 +620,49 @@ mod tests {
         }
     }
 
+    #[test]
+    fn actors_are_in_order_of_nodes_and_of_starts_however_many_there_are() {
+        let of = |node, start| Dot { actor: Actor { node: NodeId(node), start: Start(start) }, counter: 3 };
+        let mut dots: Vec<Dot> =
+            (0..4).flat_map(|node| [u64::MAX, 5, 1 << 32].map(|start| of(node, start - node))).collect();
+        for count in [3, 8, 9, 12] {
+            let set: DotSet = dots[..count].iter().copied().collect();
+            dots[..count].sort_unstable();
+            assert!(canonical(&set) && set.iter().eq(dots[..count].iter().copied()));
+            assert!(dots[..count].iter().all(|&dot| set.contains(dot)) && !set.contains(of(7, 7)));
+        }
+    }
+
+    #[test]
+    fn counters_end_where_they_are_said_to_end() {
+        let last = dot(1, Dot::COUNTER_MAX);
+        let mut set = DotSet::of(last);
+        assert!(set.contains(last) && !set.contains(dot(1, 0)));
+        set.insert(dot(1, 1));
+        assert!(!set.contains(dot(1, 0)), "no write is named 0");
+        for counter in [0, Dot::COUNTER_MAX + 1, u64::MAX] {
+            assert!(std::panic::catch_unwind(|| DotSet::of(dot(1, counter))).is_err());
+            assert!(std::panic::catch_unwind(|| DotSet::new().insert(dot(1, counter))).is_err());
+            assert!(std::panic::catch_unwind(|| DotSet::of(dot(1, 9)).insert(dot(1, counter))).is_err());
+        }
+    }
+
+    #[test]
+    fn a_set_that_is_a_message_is_its_canonical_bytes_and_no_more() {
+        use serde::de::value::{BytesDeserializer, Error, SeqDeserializer};
+        let set: DotSet = [dot(1, 1), dot(1, 4), dot(2, 7)].into_iter().collect();
+        let mut bytes = Vec::new();
+        set.encode(&mut bytes);
+        let whole = |bytes: &[u8]| DotSet::deserialize(BytesDeserializer::<Error>::new(bytes));
+        let listed = |bytes: &[u8]| DotSet::deserialize(SeqDeserializer::<_, Error>::new(bytes.iter().copied()));
+        assert_eq!((whole(&bytes).unwrap(), listed(&bytes).unwrap()), (set.clone(), set));
+        bytes.push(0);
+        for refused in [whole(&bytes), listed(&bytes)] {
+            assert_eq!(refused.unwrap_err().to_string(), FormatError::Trailing.to_string());
+        }
+        assert!(whole(&bytes[..5]).is_err() && listed(&bytes[..5]).is_err());
+    }
+
     /// The format is on disks and in clients' hands: these bytes may never change.
     #[test]
     fn golden_bytes() {
@@ -624,6 +687,26 @@ mod tests {
         put_varint(&mut huge, u64::MAX);
         huge.push(0);
         assert!(matches!(decode(&huge), Err(FormatError::Content(_))), "a counter of 2^64-1");
+        let until = |base: u64, gap: u64, length: u64| {
+            let mut bytes = vec![0, 1, 1, 0, 0, 0, 0, 0, 0, 0, 0];
+            put_varint(&mut bytes, base);
+            bytes.push(u8::from(gap > 0));
+            if gap > 0 {
+                put_varint(&mut bytes, gap);
+                put_varint(&mut bytes, length);
+            }
+            decode(&bytes)
+        };
+        // A range begins two after the end of what is before it, and the gap.
+        let max = Dot::COUNTER_MAX;
+        assert_eq!(until(max, 0, 0).unwrap().count(), max);
+        assert_eq!(until(1, max - 3, 0).unwrap().count(), 2);
+        assert_eq!(until(1, 1, max - 4).unwrap().count(), max - 2);
+        for (base, gap, length) in
+            [(max + 1, 0, 0), (1, max - 2, 0), (1, 1, max - 3), (1, u64::MAX, 0), (1, 1, u64::MAX)]
+        {
+            assert!(matches!(until(base, gap, length), Err(FormatError::Content(_))), "{base}, {gap}, {length}");
+        }
     }
 
     #[test]

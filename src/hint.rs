@@ -312,4 +312,194 @@ mod tests {
         assert!(keep(&replaces), "it leaves less than there was");
         assert_eq!(HintStore::batch(&storage, &SECRET, TARGET, &limits).unwrap()[0].update.live.len(), 1);
     }
+
+    /// A store with these hints for the target.
+    fn kept(storage: &mut MemoryStorage, updates: &[(&str, Update)]) -> HintStore {
+        let mut hints = HintStore::open(storage).unwrap();
+        for (name, update) in updates {
+            let kept = hints.keep(storage, TARGET, &key(name), update, &Limits::default()).unwrap();
+            assert!(matches!(kept, Kept::Stored(stored) if stored.wrote()));
+        }
+        hints
+    }
+
+    fn queue(hints: &HintStore) -> Vec<(NodeId, u64, u64)> {
+        hints.targets().map(|(target, queue)| (target, queue.count, queue.bytes)).collect()
+    }
+
+    fn outgoing(storage: &MemoryStorage) -> Vec<Outgoing> {
+        HintStore::batch(storage, &SECRET, TARGET, &Limits::default()).unwrap()
+    }
+
+    /// Name and value of a hint, whatever else is stored.
+    fn raw(storage: &MemoryStorage) -> Vec<(Vec<u8>, Vec<u8>)> {
+        let mut all = Vec::new();
+        let mut take = |name: &[u8], value: &[u8]| {
+            all.push((name.to_vec(), value.to_vec()));
+            ControlFlow::Continue(())
+        };
+        storage.scan(Space::Hints, &[], &mut take).unwrap();
+        all
+    }
+
+    fn set(storage: &mut MemoryStorage, name: &[u8], value: &[u8]) {
+        let mut batch = Batch::new();
+        batch.put(Space::Hints, name, value);
+        storage.write(&batch).unwrap();
+    }
+
+    #[test]
+    fn golden_bytes() {
+        let mut storage = MemoryStorage::new();
+        kept(&mut storage, &[("k", update(1, 3))]);
+        let (name, value) = raw(&storage).remove(0);
+        assert_eq!(name[..8], [0, 0, 0, 0, 0, 0, 0, 3], "target");
+        assert_eq!(name[8..16], ((key("k").position() >> 64) as u64).to_be_bytes());
+        assert_eq!(name[16..], [0, 0, 0, 1, b'k'], "keyspace and key");
+        assert_eq!(value[..8], [1, 0, 0, 0, 0, 0, 0, 0], "version");
+        let mut encoded = Vec::new();
+        update(1, 3).encode_into(&name, &mut encoded);
+        assert_eq!(value[8..], encoded);
+    }
+
+    #[test]
+    fn what_is_kept_is_known_after_a_start_and_newer_versions_stand_above() {
+        let mut storage = MemoryStorage::new();
+        let hints = kept(&mut storage, &[("a", update(1, 10)), ("b", update(2, 20)), ("a", update(3, 30))]);
+        let bytes = raw(&storage).iter().map(|(_, value)| value.len() as u64).sum();
+        assert_eq!(queue(&hints), [(TARGET, 2, bytes)]);
+        let before = outgoing(&storage);
+
+        let mut hints = HintStore::open(&storage).unwrap();
+        assert_eq!(queue(&hints), [(TARGET, 2, bytes)]);
+        // The last start's acknowledgement comes when this start has joined another write into the hint.
+        hints.keep(&mut storage, TARGET, &key("a"), &update(4, 1), &Limits::default()).unwrap();
+        assert_eq!(hints.delivered(&mut storage, TARGET, &before).unwrap().1, 1);
+        let left = outgoing(&storage);
+        assert_eq!((left.len(), left[0].update.live.len()), (1, 3), "a, with all that was joined into it");
+        assert!(before.iter().all(|item| item.version < left[0].version));
+        let bytes = raw(&storage)[0].1.len() as u64;
+        assert_eq!(queue(&hints), [(TARGET, 1, bytes)]);
+        assert_eq!(hints.delivered(&mut storage, TARGET, &left).unwrap().1, 1);
+        assert_eq!((queue(&hints), raw(&storage)), (vec![], vec![]));
+    }
+
+    #[test]
+    fn versions_go_on_above_what_is_stored_unless_that_is_damage() {
+        for (stored, next) in [(7, 8), (VERSIONS - 1, VERSIONS), (VERSIONS, 1), (u64::MAX, 1)] {
+            let mut storage = MemoryStorage::new();
+            kept(&mut storage, &[("k", update(1, 1))]);
+            let (name, mut value) = raw(&storage).remove(0);
+            value[..8].copy_from_slice(&stored.to_le_bytes());
+            set(&mut storage, &name, &value);
+            kept(&mut storage, &[("k", update(2, 1))]);
+            assert_eq!(outgoing(&storage)[0].version, next);
+        }
+    }
+
+    #[test]
+    fn a_target_has_so_many_bytes_and_no_more_but_what_makes_a_hint_smaller_is_always_taken() {
+        let mut storage = MemoryStorage::new();
+        let mut hints = kept(&mut storage, &[("a", update(2, 100)), ("b", update(3, 100))]);
+        let (full, one) = (queue(&hints)[0].2, raw(&storage)[0].1.len() as u64);
+        assert_eq!(full, 2 * one);
+        let mut keep = |name: &str, update: &Update, hint_bytes: u64, target: NodeId| {
+            let limits = Limits { hint_bytes, ..Limits::default() };
+            matches!(hints.keep(&mut storage, target, &key(name), update, &limits), Ok(Kept::Stored(_)))
+        };
+        assert!(!keep("c", &update(4, 100), 3 * one - 1, TARGET));
+        assert!(keep("c", &update(4, 100), 3 * one, TARGET), "to the byte");
+        assert!(!keep("a", &update(5, 100), 3 * one, TARGET), "it would grow");
+        assert!(keep("a", &update(2, 100), 0, TARGET), "what is there already");
+        let mut replaces = update(6, 10);
+        replaces.covered.union_with(&update(2, 0).covered);
+        assert!(keep("a", &replaces, 0, TARGET), "it leaves less than there was");
+        assert!(keep("c", &update(4, 100), one, NodeId(4)), "of another target");
+        let sum: u64 = raw(&storage).iter().map(|(_, value)| value.len() as u64).sum();
+        let queues = queue(&hints);
+        assert_eq!((queues[0].1, queues[1].1, queues[0].2 + queues[1].2), (3, 1, sum));
+        assert!(queues[0].2 < 3 * one);
+    }
+
+    #[test]
+    fn a_read_is_told_what_is_kept_for_anybody() {
+        let mut storage = MemoryStorage::new();
+        let mut hints = kept(&mut storage, &[("k", update(1, 1)), ("other", update(2, 1))]);
+        assert_eq!(hints.held(&storage, &key("k")).unwrap(), Some(update(1, 1)));
+        assert_eq!(hints.held(&storage, &key("none")).unwrap(), None);
+        hints.keep(&mut storage, NodeId(4), &key("k"), &update(3, 1), &Limits::default()).unwrap();
+        let mut both = update(1, 1);
+        both.join(&update(3, 1));
+        assert_eq!(hints.held(&storage, &key("k")).unwrap(), Some(both));
+        let home = outgoing(&storage);
+        hints.delivered(&mut storage, TARGET, &home).unwrap();
+        assert_eq!(hints.held(&storage, &key("k")).unwrap(), Some(update(3, 1)), "the rest went home");
+    }
+
+    #[test]
+    fn a_batch_ends_at_its_number_at_its_bytes_and_at_its_target() {
+        let mut storage = MemoryStorage::new();
+        let names: Vec<String> = (0..10).map(|number| number.to_string()).collect();
+        let updates: Vec<_> = (2..).zip(&names).map(|(counter, name)| (name.as_str(), update(counter, 1000))).collect();
+        let mut hints = kept(&mut storage, &updates);
+        hints.keep(&mut storage, NodeId(4), &key("k"), &update(50, 1), &Limits::default()).unwrap();
+        let batch = |hint_batch, object| {
+            let limits = Limits { hint_batch, object, ..Limits::default() };
+            HintStore::batch(&storage, &SECRET, TARGET, &limits).unwrap()
+        };
+        let all = batch(100, 1 << 20);
+        assert_eq!(all.len(), 10, "none of the other target's");
+        let positions: Vec<u128> = all.iter().map(|item| item.key.position()).collect();
+        assert!(positions.is_sorted(), "in the order of the ring");
+        assert_eq!((batch(4, 1 << 20).len(), batch(100, 1).len()), (4, 1));
+        // The one that goes beyond the bytes is the last.
+        let one = raw(&storage)[0].0.len() + raw(&storage)[0].1.len();
+        assert_eq!([3 * one - 1, 3 * one, 3 * one + 1].map(|object| batch(100, object).len()), [3, 4, 4]);
+        assert_eq!(outgoing(&storage).len(), 10);
+    }
+
+    #[test]
+    fn a_batch_holds_no_more_than_a_frame_whatever_an_object_may_have() {
+        let mut storage = MemoryStorage::new();
+        let updates = [("a", update(1, 600_000)), ("b", update(2, 600_000)), ("c", update(3, 600_000))];
+        kept(&mut storage, &updates);
+        let limits = Limits { object: usize::MAX, ..Limits::default() };
+        assert_eq!(HintStore::batch(&storage, &SECRET, TARGET, &limits).unwrap().len(), 2);
+    }
+
+    #[test]
+    fn a_damaged_hint_stays_and_holds_up_nobody() {
+        let mut storage = MemoryStorage::new();
+        kept(&mut storage, &[("a", update(1, 10)), ("b", update(2, 10))]);
+        let stored = raw(&storage);
+        for (name, value) in &stored {
+            let mut damaged = value.clone();
+            damaged[20] ^= 1;
+            set(&mut storage, name, &damaged);
+            assert_eq!(outgoing(&storage).len(), 1);
+            set(&mut storage, name, value);
+        }
+        // A value too short for a version, and a name too short for a key.
+        let mut short = MemoryStorage::new();
+        set(&mut short, &stored[0].0, &[1; 7]);
+        assert!(HintStore::batch(&short, &SECRET, TARGET, &Limits::default()).is_err());
+        assert!(HintStore::open(&short).is_err());
+        let mut nameless = MemoryStorage::new();
+        let mut value = 1_u64.to_le_bytes().to_vec();
+        update(1, 1).encode_into(&stored[0].0[..18], &mut value);
+        set(&mut nameless, &stored[0].0[..18], &value);
+        assert!(HintStore::batch(&nameless, &SECRET, TARGET, &Limits::default()).is_err());
+        set(&mut nameless, b"name", &value);
+        assert!(HintStore::open(&nameless).is_err());
+        // Alone it is an error, and it is still there.
+        let mut alone = MemoryStorage::new();
+        let mut hints = kept(&mut alone, &[("a", update(1, 10))]);
+        let (name, mut damaged) = raw(&alone).remove(0);
+        damaged[20] ^= 1;
+        set(&mut alone, &name, &damaged);
+        assert!(HintStore::batch(&alone, &SECRET, TARGET, &Limits::default()).is_err());
+        assert!(hints.held(&alone, &key("a")).is_err());
+        assert!(hints.keep(&mut alone, TARGET, &key("a"), &update(2, 1), &Limits::default()).is_err());
+        assert_eq!(raw(&alone), [(name, damaged)]);
+    }
 }

@@ -216,5 +216,84 @@ mod tests {
         let mut out = Vec::new();
         put_varint(&mut out, 1 << 40);
         assert_eq!(Reader::new(&out).count(1), Err(FormatError::Truncated));
+        // Two things of four bytes, in seven bytes and in eight.
+        let bytes = [2, 0, 0, 0, 0, 0, 0, 0, 0];
+        assert_eq!(Reader::new(&bytes[..8]).count(4), Err(FormatError::Truncated));
+        assert_eq!(Reader::new(&bytes).count(4), Ok(2));
+        assert_eq!(Reader::new(&bytes[..3]).count(0), Ok(2), "things of no bytes are taken to have one");
+    }
+
+    #[test]
+    fn what_was_written_is_read_in_order_and_no_further() {
+        let mut out = Vec::new();
+        put_bytes(&mut out, b"abc");
+        put_bytes(&mut out, b"");
+        out.push(7);
+        let mut reader = Reader::new(&out);
+        assert_eq!(reader.range(), Ok(1..4));
+        assert_eq!((reader.rest(), reader.left()), (&[0, 7][..], 2));
+        assert_eq!(reader.range(), Ok(5..5));
+        assert_eq!(reader.end(), Err(FormatError::Trailing));
+        assert_eq!((reader.take(1), reader.end()), (Ok(&[7][..]), Ok(())));
+        assert_eq!((reader.take(1), reader.byte()), (Err(FormatError::Truncated), Err(FormatError::Truncated)));
+        assert_eq!(Reader::new(&out[..3]).range(), Err(FormatError::Truncated));
+    }
+
+    #[test]
+    fn a_checksum_is_that_of_the_place_and_the_bytes() {
+        let mut out = b"before 456789".to_vec();
+        put_checksum(b"123", &mut out, 7);
+        assert_eq!(out[13..], 0xcbf4_3926_u32.to_le_bytes(), "CRC-32 of 123456789");
+        let bytes = &out[7..];
+        assert_eq!(checked(b"123", bytes), Ok(&b"456789"[..]));
+        assert_eq!(checked(b"124", bytes), Err(FormatError::Checksum));
+        assert_eq!(checked(b"", bytes), Err(FormatError::Checksum));
+        for at in 0..bytes.len() {
+            let mut damaged = bytes.to_vec();
+            damaged[at] ^= 1;
+            assert_eq!(checked(b"123", &damaged), Err(FormatError::Checksum), "byte {at}");
+        }
+        assert_eq!(checked(b"", &[0; 3]), Err(FormatError::Truncated));
+        assert_eq!(checked(b"", &[0; 4]), Ok(&[][..]), "of nothing");
+    }
+
+    /// Items of which there are fewer than are claimed.
+    struct Claiming {
+        claimed: usize,
+        items: u64,
+    }
+
+    impl<'de> SeqAccess<'de> for Claiming {
+        type Error = serde::de::value::Error;
+        fn next_element_seed<T: serde::de::DeserializeSeed<'de>>(
+            &mut self,
+            seed: T,
+        ) -> Result<Option<T::Value>, Self::Error> {
+            use serde::de::IntoDeserializer;
+            let Some(left) = self.items.checked_sub(1) else { return Ok(None) };
+            (self.items, self.claimed) = (left, self.claimed.saturating_sub(1));
+            seed.deserialize(left.into_deserializer()).map(Some)
+        }
+        fn size_hint(&self) -> Option<usize> {
+            Some(self.claimed)
+        }
+    }
+
+    #[test]
+    fn a_list_reserves_what_has_come_and_not_what_is_claimed() {
+        use serde::de::value::SeqAccessDeserializer;
+        let read = |claimed, items| list::<_, u64>(SeqAccessDeserializer::new(Claiming { claimed, items })).unwrap();
+        assert!(read(5, 5).into_iter().eq((0..5).rev()));
+        // Honest lists take what they need, up to the first kilobyte in one piece; then twice what has come.
+        for length in [0, 1, 127, 128, 129, 200, 256, 257, 1000] {
+            let list = read(length, length as u64);
+            assert_eq!((list.len(), list.capacity()), (length, length));
+        }
+        for (items, most) in [(1, 128), (128, 128), (129, 256), (256, 256), (1000, 1024)] {
+            let list = read(usize::MAX - 1, items);
+            assert_eq!((list.len() as u64, list.capacity()), (items, most));
+        }
+        // What is claimed to be short and is not comes in whole.
+        assert_eq!(read(0, 300).len(), 300);
     }
 }
