@@ -121,11 +121,13 @@ impl Getting {
                 break;
             }
         }
-        let missing = usize::from(rule.r).saturating_sub(get.asked.len());
-        for _ in 0..missing {
-            get.ask_another(roster, now, ask);
+        if rule.mode == Mode::Sloppy {
+            let missing = usize::from(rule.r).saturating_sub(get.asked.len());
+            for _ in 0..missing {
+                get.ask_another(roster, now, ask);
+            }
         }
-        get.set_spare(roster);
+        get.ask_suspects(roster, now, ask);
         get
     }
 
@@ -171,11 +173,13 @@ impl Getting {
         ask.push(node);
     }
 
-    /// How many owners could still be asked: while there are any, a refusal is not the end.
-    fn set_spare(&mut self, roster: Roster<'_>) {
-        let owners = roster.layout.owners(self.partition);
-        let spare = owners.iter().filter(|owner| self.asked.iter().all(|asked| asked.node != **owner)).count();
-        self.verdict.set_spare(spare as u8);
+    /// Suspicion may be wrong: where those who may still answer are too few for R, suspects are asked all the same.
+    /// A sloppy read asks fallbacks first.
+    fn ask_suspects(&mut self, roster: Roster<'_>, now: Time, ask: &mut Vec<NodeId>) {
+        while self.rule.mode == Mode::Strict
+            && self.verdict.decision() == Decision::Failed
+            && self.ask_owner(true, roster, now, ask)
+        {}
     }
 
     /// Takes a node's answer in, and asks another if it was of no use.
@@ -212,18 +216,15 @@ impl Getting {
             Some(slot) => {
                 if wait == Wait::Fresh && !self.answered {
                     self.ask_another(roster, now, ask);
-                    self.set_spare(roster);
                 }
                 self.verdict.bad(slot);
+                if !self.answered {
+                    self.ask_suspects(roster, now, ask);
+                }
             }
-            // A fallback was asked because owners are suspected; if it knows nothing, or can't say, the suspicion may
-            // be wrong, and nobody else would be asked before the deadline.
-            None if matches!(answer, Answer::NoInformation | Answer::Refused(_))
-                && wait == Wait::Fresh
-                && !self.answered =>
-            {
+            // A fallback was asked because owners are suspected; if it is of no use, the suspicion may be wrong.
+            None if answer != Answer::Hinted(node) && wait == Wait::Fresh && !self.answered => {
                 self.ask_another(roster, now, ask);
-                self.set_spare(roster);
             }
             None => {}
         }
@@ -251,7 +252,6 @@ impl Getting {
                 self.ask_another(roster, now, ask);
             }
         }
-        self.set_spare(roster);
         silent
     }
 
@@ -267,7 +267,6 @@ impl Getting {
                 hedged |= allowed && !hedged && self.ask_owner(false, roster, now, ask);
             }
         }
-        self.set_spare(roster);
         hedged
     }
 

@@ -9,8 +9,10 @@ mod put;
 pub(crate) use get::{GetRule, Getting, Outcome as GetOutcome};
 pub(crate) use put::{Order, Outcome as PutOutcome, Putting};
 
+use std::collections::BTreeSet;
 use std::time::Duration;
 
+use crate::config::Spread;
 use crate::ids::{NodeId, PartitionId};
 use crate::ring::Layout;
 use crate::suspicion::Peers;
@@ -86,6 +88,14 @@ impl Roster<'_> {
 
     fn zone(&self, node: NodeId) -> u8 {
         self.zones[self.index(node)]
+    }
+
+    /// How many answers of these nodes would count.
+    fn reach(&self, spread: Spread, nodes: impl Iterator<Item = NodeId>) -> usize {
+        match spread {
+            Spread::Nodes => nodes.count(),
+            Spread::Zones => nodes.map(|node| self.zone(node)).collect::<BTreeSet<_>>().len(),
+        }
     }
 
     /// The nodes after the owners that are not suspected, in order, without this node.

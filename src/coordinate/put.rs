@@ -83,12 +83,13 @@ impl Putting {
         let (places, kept, held_back) = (SmallVec::new(), Vec::new(), Vec::new());
         let mut put = Self { rule, partition, places, verdict, kept, doubted, held_back, answered: false };
         // Suspicion may be wrong: where too few others are left to reach W, suspects are asked all the same.
-        let healthy = owners.iter().filter(|&&node| !roster.is_suspected(node)).count();
-        let desperate = match rule.mode {
-            Mode::Strict => healthy < usize::from(rule.w),
-            Mode::Sloppy if healthy >= usize::from(rule.w) => false,
-            Mode::Sloppy => healthy + roster.fallbacks(partition).take(owners.len()).count() < usize::from(rule.w),
+        let suspected = owners.iter().filter(|&&node| roster.is_suspected(node)).count();
+        let enough = |stand_ins: usize| {
+            let healthy = owners.iter().copied().filter(|&node| !roster.is_suspected(node));
+            let nodes = healthy.chain(roster.fallbacks(partition).take(stand_ins));
+            roster.reach(rule.spread, nodes) >= usize::from(rule.w)
         };
+        let desperate = !enough(0) && (rule.mode == Mode::Strict || !enough(suspected));
         for &owner in owners {
             if owner == roster.me || !roster.is_suspected(owner) || desperate {
                 put.ask(owner, owner, roster, now, orders);

@@ -221,6 +221,11 @@ fn a_fallback_without_hints_makes_the_suspects_be_asked() {
     get.answer(node(2), owner(&[1], &[], &[1]));
     assert_eq!(get.done(), (vec![1], 2, Some(node(1))));
 
+    // One that refuses is of no use either.
+    let mut get = Get::start(World::new(1, 4).suspect(&[2, 3]), rule(2, Mode::Sloppy));
+    get.asks();
+    get.refuse(node(4));
+    assert_eq!(get.asks(), [node(2)]);
     // One that was late, or comes after the answer, was replaced before or need not be.
     let mut get = Get::start(World::new(1, 4).suspect(&[2, 3]), rule(2, Mode::Sloppy));
     get.late(20);
@@ -238,6 +243,18 @@ fn a_fallback_without_hints_makes_the_suspects_be_asked() {
     get.asks();
     get.answer(node(4), hint(1, &[]));
     assert_eq!(get.asks(), []);
+}
+
+#[test]
+fn so_many_nodes_are_asked_and_no_more() {
+    let mut get = Get::start(World::new(1, 80).suspect(&[2, 3]), rule(2, Mode::Sloppy));
+    let mut all = Vec::new();
+    while let Some(node) = get.asks().pop() {
+        all.push(node);
+        get.answer(node, Ok(Shown::Nothing));
+    }
+    // Itself, then fallbacks; when they are too many, the suspects.
+    assert_eq!((all.len() + 1, &all[63..]), (66, &[2, 3].map(NodeId)[..]));
 }
 
 #[test]
@@ -341,6 +358,36 @@ fn answers_of_one_zone_count_once_where_zones_must_differ() {
     assert!(get.open());
     get.answer(node(3), nothing_there());
     assert_eq!(get.done().1, 3);
+}
+
+#[test]
+fn suspects_of_other_zones_are_asked_where_the_others_stand_in_too_few() {
+    let zoned = |r, mode| GetRule { spread: Spread::Zones, ..rule(r, mode) };
+    let world = |suspects: &[u64]| World::in_zones(1, &[0, 0, 1, 2, 2, 2]).suspect(suspects);
+    assert_eq!(Get::start(world(&[3]), zoned(1, Mode::Strict)).asks(), [1, 2].map(NodeId), "one zone is enough");
+    let mut get = Get::start(world(&[2, 3]), zoned(2, Mode::Strict));
+    assert_eq!(get.asks(), [1, 2, 3].map(NodeId));
+    get.answer(node(1), nothing_there());
+    get.answer(node(3), nothing_there());
+    assert_eq!(get.done().1, 2);
+
+    let mut get = Get::start(World::in_zones(1, &[0, 1, 2, 3]).suspect(&[3]), zoned(2, Mode::Strict));
+    assert_eq!(get.asks(), [1, 2].map(NodeId));
+    get.refuse(node(2));
+    assert_eq!(get.asks(), [node(3)]);
+    assert!(get.open());
+
+    // The first that is asked in the stead of one that refuses is of a zone that is there already.
+    let mut world = World::in_zones(1, &[0, 1, 0, 2, 3]);
+    let members = world.layout.members().to_vec();
+    world.layout = Layout::from_owners(4, members, vec![[1, 2, 3, 4].map(NodeId).to_vec()]).unwrap();
+    let mut get = Get::start(world.suspect(&[3, 4]), zoned(2, Mode::Strict));
+    assert_eq!(get.asks(), [1, 2].map(NodeId));
+    get.refuse(node(2));
+    assert_eq!(get.asks(), [3, 4].map(NodeId));
+    get.answer(node(1), nothing_there());
+    get.answer(node(4), nothing_there());
+    assert_eq!(get.done().1, 2);
 }
 
 // ---- hedging

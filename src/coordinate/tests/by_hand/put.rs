@@ -168,6 +168,22 @@ fn suspects_are_asked_where_too_few_others_are_left() {
 }
 
 #[test]
+fn suspects_of_other_zones_are_asked_where_the_others_stand_in_too_few() {
+    let start = |zones: &[u8], suspects: &[u64], w, mode| {
+        let zoned = WriteRule { spread: Spread::Zones, ..rule(w, mode) };
+        let mut put = Put::start(World::in_zones(1, zones).suspect(suspects), zoned);
+        let direct = |order: &Order| matches!(order, Order::Write { hint_for: None, .. });
+        put.orders().into_iter().filter(direct).collect::<Vec<_>>()
+    };
+    // Node 3 alone is in another zone: two healthy owners are one answer.
+    assert_eq!(start(&[0, 0, 1, 2], &[3], 2, Mode::Strict), [write(2), write(3)]);
+    assert_eq!(start(&[0, 0, 1, 2], &[3], 1, Mode::Strict), [write(2)]);
+    assert_eq!(start(&[0, 0, 1, 2], &[3], 2, Mode::Sloppy), [write(2)], "node 4 stands in");
+    assert_eq!(start(&[0, 0, 1, 0], &[3], 2, Mode::Sloppy), [write(2), write(3)], "from no new zone");
+    assert_eq!(start(&[0, 0, 1, 2, 3], &[3], 3, Mode::Sloppy), [write(2), write(3)], "one stands in, not two");
+}
+
+#[test]
 fn each_owner_gets_a_stand_in_of_its_own_until_there_are_no_more() {
     let world = World::new(1, 5).suspect(&[2, 3]);
     let stand_ins = world.stand_ins();
