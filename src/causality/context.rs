@@ -162,6 +162,7 @@ impl fmt::Debug for Context {
 
 #[cfg(test)]
 mod tests {
+    use super::super::Stamp;
     use super::*;
     use crate::ids::{Actor, Dot, Start};
 
@@ -182,6 +183,38 @@ mod tests {
     fn sealed_bytes_come_back_as_the_same_context() {
         assert_eq!(open(&IDENTITY, 55, &context().to_bytes()), Ok(context()));
         assert_eq!(open(&IDENTITY, 55, &Context::empty().to_bytes()), Ok(Context::empty()));
+    }
+
+    #[test]
+    fn exactly_the_versions_that_were_shown_are_what_a_condition_looks_for() {
+        let actor = Actor { node: NodeId(2), start: Start(3) };
+        let entries = |counters: &[u64]| -> Vec<Entry> {
+            let entry = |&counter: &u64| Entry {
+                dot: Dot { actor, counter },
+                write_id: None,
+                stamp: Stamp(0),
+                value: Bytes::default(),
+            };
+            counters.iter().map(entry).collect()
+        };
+        let dots = |counters: &[u64]| entries(counters).iter().map(|entry| entry.dot).collect::<DotSet>();
+        let context = Context::new(IDENTITY, 55, dots(&[3, 4]), dots(&[1, 2, 3, 4]), None);
+        assert!(context.has_shown(&entries(&[3, 4])));
+        for other in [&[][..], &[3], &[3, 5], &[1, 2], &[3, 4, 5]] {
+            assert!(!context.has_shown(&entries(other)), "{other:?}");
+        }
+        assert!(Context::empty().has_shown(&[]) && !Context::empty().has_shown(&entries(&[1])));
+        let deleted = Context::new(IDENTITY, 55, DotSet::new(), dots(&[1]), None);
+        assert!(deleted.has_shown(&[]) && !deleted.has_shown(&entries(&[1])), "it was read, and nothing was there");
+    }
+
+    #[test]
+    fn a_context_is_empty_if_it_covers_nothing_and_tells_who_answered() {
+        let of_nothing = Context::new(IDENTITY, 55, DotSet::new(), DotSet::new(), Some(NodeId(0)));
+        assert!(Context::empty().is_empty() && of_nothing.is_empty() && !context().is_empty());
+        let reopened = |context: &Context| open(&IDENTITY, 55, &context.to_bytes()).unwrap().route();
+        assert_eq!((context().route(), reopened(&context())), (Some(NodeId(8)), Some(NodeId(8))));
+        assert_eq!((Context::empty().route(), reopened(&of_nothing)), (None, Some(NodeId(0))));
     }
 
     #[test]
@@ -213,6 +246,7 @@ mod tests {
                 assert!(open(&IDENTITY, 55, &bytes[..at]).is_err());
             }
         }
+        assert_eq!(Context::from_bytes(&IDENTITY, 55, &bytes, bytes.len()), Ok(context()));
         let limit = bytes.len() - 1;
         assert_eq!(
             Context::from_bytes(&IDENTITY, 55, &bytes, limit),

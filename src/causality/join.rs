@@ -26,19 +26,15 @@ impl Cover<'_> {
 /// With E, C for this side and E', C' for the other: `live = (E ∩ E') ∪ (E \ C') ∪ (E' \ C)`.
 ///
 /// Live dots belong to their side's cover whether or not it lists them. Both lists are in order of dots, and so is
-/// the result. Tells whether `live` changed. Commutative, associative and idempotent, as the tests show.
-pub(crate) fn join(live: &mut Vec<Entry>, cover: Cover<'_>, other: &[Entry], other_cover: Cover<'_>) -> bool {
+/// the result. Commutative, associative and idempotent, as the tests show.
+pub(crate) fn join(live: &mut Vec<Entry>, cover: Cover<'_>, other: &[Entry], other_cover: Cover<'_>) {
     debug_assert!(is_sorted(live) && is_sorted(other));
-    let before = live.len();
     live.retain(|entry| survives(entry.dot, other, other_cover));
-    let dropped = live.len() != before;
-    let mut brought = false;
     for entry in other {
         if !cover.shared.contains(entry.dot) {
-            brought |= bring(live, cover.own, entry);
+            bring(live, cover.own, entry);
         }
     }
-    dropped || brought
 }
 
 /// `(E ∩ E') ∪ (E \ C')`, for one dot of E.

@@ -2,8 +2,8 @@
 
 use proptest::prelude::*;
 
-use super::super::{Entry, Record, Stamp, Update};
-use super::{dot, dots};
+use super::super::{Cover, Entry, Record, Stamp, Update};
+use super::{dot, dots, survives};
 use crate::bytes::Bytes;
 use crate::dots::DotSet;
 use crate::ids::{Actor, Dot, NodeId, Start, WriteId};
@@ -195,6 +195,13 @@ fn hostile_counts_and_lengths_are_refused_before_anything_is_allocated() {
     }
 }
 
+#[test]
+fn entries_of_no_bytes_take_twenty() {
+    let entries = |bytes: usize| record_of(&[&[1, 2][..], &vec![0; bytes]].concat());
+    assert_eq!(entries(39), Err(FormatError::Truncated), "no room for two");
+    assert_eq!(entries(40), Err(FormatError::Content("a counter out of range")), "there is, whatever they are");
+}
+
 fn any_dot() -> impl Strategy<Value = Dot> {
     let counter = prop_oneof![1..20_u64, 1..=Dot::COUNTER_MAX];
     (0..4_u64, any::<u64>(), counter).prop_map(|(node, start, counter)| Dot {
@@ -227,6 +234,25 @@ proptest! {
     fn records_come_back_as_they_were(live in any_entries(), residual in any_dots()) {
         let record = Record { live, residual };
         prop_assert_eq!(Record::decode(PLACE, &Bytes::from(record.encode(PLACE))), Ok(record));
+    }
+
+    /// What an owner reads beside a message is the record without what the message supersedes.
+    #[test]
+    fn survivors_are_what_a_message_leaves(
+        live in any_entries(), residual in any_dots(), other in any_entries(), kept in any::<u8>(), covered in any_dots(),
+    ) {
+        // The message has some of the entries, and speaks for some of the dots.
+        let kept = |at: usize| kept & 1 << at != 0;
+        let shared = live.iter().enumerate().filter(|(at, _)| kept(*at)).map(|(_, entry)| entry.clone());
+        let message: Vec<Entry> = other.into_iter().chain(shared).collect();
+        let superseded = live.iter().enumerate().filter(|(at, _)| kept(at + 3)).map(|(_, entry)| entry.dot).collect();
+        let cover = Cover { own: &covered, shared: &superseded };
+        let bytes = Bytes::from(Record { live: live.clone(), residual: residual.clone() }.encode(PLACE));
+        let mut read = Record { live: message.clone(), residual: covered.clone() };
+        let dropped = read.decode_survivors(PLACE, &bytes, &message, cover);
+        let survivors: Vec<_> = live.iter().filter(|entry| survives(entry.dot, &message, cover)).cloned().collect();
+        prop_assert_eq!(dropped, Ok(live.len() - survivors.len()));
+        prop_assert_eq!(read, Record { live: survivors, residual });
     }
 
     #[test]
