@@ -82,7 +82,10 @@ fn from_owners_checks_everything() {
     assert_eq!(make(1, members, vec![nodes(&[1])]), LayoutError::DuplicateMember { node: NodeId(1) });
     let members = vec![Member::new(NodeId(1)).weight(0)];
     assert_eq!(make(1, members, vec![nodes(&[1])]), LayoutError::ZeroWeight { node: NodeId(1) });
-    let members = (0..=Layout::MAX_MEMBERS as u64).map(|node| Member::new(NodeId(node))).collect();
+    let members = |count: usize| (0..count as u64).map(|node| Member::new(NodeId(node))).collect();
+    let most = Layout::from_owners(1, members(Layout::MAX_MEMBERS), vec![nodes(&[1])]).unwrap();
+    assert_eq!(most.members().len(), Layout::MAX_MEMBERS);
+    let members = members(Layout::MAX_MEMBERS + 1);
     assert_eq!(make(1, members, vec![nodes(&[1])]), LayoutError::TooManyMembers { members: 65_537 });
     let owners = vec![nodes(&[1]); Layout::MAX_PARTITIONS as usize + 1];
     assert_eq!(make(1, two(), owners), LayoutError::TooManyPartitions { partitions: 1_048_577 });
@@ -94,6 +97,10 @@ fn plan_first_refuses_what_cannot_be() {
     assert_eq!(plan_first(&[], 1, 8), Err(PlanError::TooFewMembers { members: 0, n: 1 }));
     assert_eq!(plan_first(&even(2, 2), 0, 8), Err(LayoutError::NoCopies.into()));
     assert_eq!(plan_first(&even(2, 2), 1, 0), Err(LayoutError::NoPartitions.into()));
+    let most = Layout::MAX_PARTITIONS;
+    assert_eq!(plan_first(&even(1, 1), 1, most).unwrap().layout.partitions(), most);
+    let too_many = LayoutError::TooManyPartitions { partitions: most as usize + 1 };
+    assert_eq!(plan_first(&even(1, 1), 1, most + 1), Err(too_many.into()));
     let members = [Member::new(NodeId(1)), Member::new(NodeId(1))];
     assert_eq!(plan_first(&members, 1, 1), Err(LayoutError::DuplicateMember { node: NodeId(1) }.into()));
 }
@@ -267,6 +274,51 @@ fn weights_beyond_a_whole_copy_are_cut_and_said() {
     let plan = plan_first(&even(5, 1), 1, 4).unwrap();
     assert_eq!(plan.warnings, [PlanWarning::MemberWithoutShare { node: NodeId(104) }]);
 }
+
+#[test]
+fn nothing_is_said_of_what_is_to_the_point_as_asked() {
+    let of = |given: &[(u32, u32)]| -> Vec<Member> {
+        let member = |(node, &(zone, weight))| Member { node: NodeId(node), zone: ZoneId(zone), weight };
+        (1..).zip(given).map(member).collect()
+    };
+    // One copy of everything, exactly.
+    let plan = plan_first(&of(&[(0, 2), (1, 1), (2, 1)]), 2, 90).unwrap();
+    assert_eq!((plan.warnings, plan.shares[0].1), (vec![], 90));
+    // A zone of one: it is the member that can't take more.
+    let plan = plan_first(&of(&[(0, 9), (1, 1), (2, 2)]), 2, 90).unwrap();
+    assert_eq!(plan.warnings, [PlanWarning::MemberBeyondShare { node: NodeId(1), share: 90 }]);
+    // One of three copies in one zone and two in the other, as their weights ask for.
+    let plan = plan_first(&of(&[(0, 2), (0, 2), (0, 2), (1, 4), (1, 4), (1, 4)]), 3, 90).unwrap();
+    assert_eq!(plan.warnings, [PlanWarning::TooFewZones { zones: 2, n: 3 }]);
+    assert_eq!(plan.shares.iter().map(|&(_, share)| share).collect::<Vec<_>>(), [30, 30, 30, 60, 60, 60]);
+}
+
+/// A plan is the same on every machine. These may change with the planner, and only with it.
+#[test]
+fn golden_plans() {
+    let weighted = |count, zones, weight: fn(u64) -> u32| -> Vec<Member> {
+        (0..).zip(even(count, zones)).map(|(i, member)| member.weight(weight(i))).collect()
+    };
+    let plans: [(Vec<Member>, u8, u32); 6] = [
+        (even(12, 1), 3, 64),
+        (even(12, 3), 3, 100),
+        (weighted(9, 2, |i| 1 + (i % 4) as u32), 3, 64),
+        (weighted(20, 5, |i| if i == 2 { 1000 } else { 3 }), 4, 77),
+        (weighted(7, 7, |i| 1 << i), 2, 50),
+        // More pairs than are counted one by one.
+        (even(5000, 4), 3, 200),
+    ];
+    let hash = |(members, n, q): (Vec<Member>, u8, u32)| plan_first(&members, n, q).unwrap().layout.id().hash;
+    assert_eq!(plans.map(hash), GOLDEN_PLANS);
+}
+const GOLDEN_PLANS: [u64; 6] = [
+    0xf93b_9330_cfee_9199,
+    0x1c4f_cae1_7b4e_88d5,
+    0x0230_5817_b991_e3bb,
+    0xfe0f_9ded_c3f5_8160,
+    0xa5a9_4481_a81c_0eba,
+    0xfe4a_da18_fc1f_825d,
+];
 
 #[test]
 fn the_largest_numbers_do_not_overflow() {
@@ -483,6 +535,46 @@ fn a_forged_layout_does_no_harm() {
     let mut forged = body[..23].to_vec();
     forged.extend([0xff, 0xff, 0xff, 0xff, 0xff, 0x7f]);
     assert_eq!(Layout::decode(&sealed(forged)), Err(FormatError::Truncated));
+}
+
+#[test]
+fn what_a_forged_layout_breaks_is_named() {
+    let members = small().members().to_vec();
+    let owners = [0, 2, 1, 0, 2, 1];
+    let decode = |body: Vec<u8>| Layout::decode(&sealed(body)).map(|layout| layout.id().version);
+    let parent = |version, hash| LayoutId { version, hash };
+    let make = |version, parent, members: &[Member]| decode(codec::content(version, parent, 2, members, &owners));
+    assert_eq!(make(1, parent(0, 0), &members), Ok(1));
+    assert_eq!(make(5, parent(4, 9), &members), Ok(5));
+    let younger = Err(FormatError::Content("a layout is younger than its parent"));
+    for (version, parent) in [(0, parent(0, 0)), (1, parent(1, 0)), (5, parent(6, 9)), (1, parent(0, 9))] {
+        assert_eq!(make(version, parent, &members), younger, "{version} after {parent:?}");
+    }
+    let with = |change: &dyn Fn(&mut [Member])| {
+        let mut members = members.clone();
+        change(&mut members);
+        make(1, parent(0, 0), &members)
+    };
+    assert_eq!(with(&|members| members.swap(0, 1)), Err(FormatError::Content("members ascend")));
+    assert_eq!(with(&|members| members[1].node = members[0].node), Err(FormatError::Content("members ascend")));
+    assert_eq!(with(&|members| members[2].weight = 0), Err(FormatError::Content("a member has a weight")));
+
+    let numbers = Err(FormatError::Content("number of copies or partitions"));
+    let of = |n, owners: &[u32]| decode(codec::content(1, parent(0, 0), n, &members, owners));
+    assert_eq!(of(2, &[]), numbers);
+    let mut without_copies = codec::content(1, parent(0, 0), 1, &members, &[0, 1]);
+    without_copies[11] = 0;
+    assert_eq!(decode(without_copies), numbers);
+    let most = Layout::MAX_PARTITIONS as usize;
+    assert_eq!((of(1, &vec![0; most]), of(1, &vec![0; most + 1])), (Ok(1), numbers));
+    assert_eq!(of(2, &[0, 2, 1, 3]), Err(FormatError::Content("an owner is a member")));
+    assert_eq!(of(2, &[0, 2, 1, 1]), Err(FormatError::Content("the owners of a partition differ")));
+    let crowd = |count| {
+        let members: Vec<_> = (0..count).map(|node| Member::new(NodeId(node))).collect();
+        decode(codec::content(1, parent(0, 0), 1, &members, &[0]))
+    };
+    let most = Layout::MAX_MEMBERS as u64;
+    assert_eq!((crowd(most), crowd(most + 1)), (Ok(1), Err(FormatError::Content("too many members"))));
 }
 
 /// Hundreds of thousands of pairs of members for each partition: memory must follow the bytes, not the pairs.
