@@ -74,7 +74,7 @@ mutate() {
     # A failure that proptest would make smaller is a failure. A mutant that runs in circles is ended, and counts.
     (cd "$out/$module/crate" && CARGO_TARGET_DIR=$out/build PROPTEST_MAX_SHRINK_ITERS=0 \
         PROPTEST_FAILURE_PERSISTENCE=off cargo mutants --in-place --baseline skip --build-timeout 300 --no-shuffle \
-        --colors never --cap-lints true --iterate -o "$out/$module" "$@")
+        --colors never --iterate -o "$out/$module" "$@")
 }
 
 if [ $# -gt 0 ]; then
