@@ -201,6 +201,30 @@ impl DotSet {
         }
     }
 
+    /// One set for each actor that has dots in it, in order.
+    pub(crate) fn by_actor(&self) -> impl Iterator<Item = Self> {
+        self.rows.iter().map(|row| Self { rows: SmallVec::from_buf([row.clone()]) })
+    }
+
+    /// The dots of the actors that `keep` picks.
+    pub(crate) fn part(&self, mut keep: impl FnMut(Actor) -> bool) -> Self {
+        Self { rows: self.rows.iter().filter(|row| keep(row.actor)).cloned().collect() }
+    }
+
+    /// The dots of all these sets. Rows are sorted once; adding one set after the other would move them each time.
+    pub(crate) fn union_of(sets: impl IntoIterator<Item = Self>) -> Self {
+        let mut all: Vec<Row> = sets.into_iter().flat_map(|set| set.rows).collect();
+        all.sort_by_key(|row| rank(row.actor));
+        let mut rows = SmallVec::<[Row; 1]>::with_capacity(all.len());
+        for row in all {
+            match rows.last_mut() {
+                Some(last) if last.actor == row.actor => last.union_with(&row),
+                _ => rows.push(row),
+            }
+        }
+        Self { rows }
+    }
+
     fn row(&self, actor: Actor) -> Option<&Row> {
         match &self.rows[..] {
             [row] => (row.actor == actor).then_some(row),
@@ -223,8 +247,8 @@ impl DotSet {
 
     /// Appends the canonical bytes: equal sets have equal bytes.
     ///
-    /// The first byte says how the old part of the set is named: 0, not at all; other values are kept for sets that
-    /// name an immutable part of themselves by its content.
+    /// The first byte says how the old part of the set is named: 0, not at all. `names` writes and reads the sets that
+    /// name a part of themselves; where this is called for none is allowed.
     pub(crate) fn encode(&self, out: &mut Vec<u8>) {
         encode_rows(&self.rows, out);
     }
@@ -233,6 +257,15 @@ impl DotSet {
         if reader.byte()? != 0 {
             return Err(FormatError::Content("a set of dots with a named head"));
         }
+        Self::decode_rows(reader)
+    }
+
+    /// What follows the first byte.
+    pub(crate) fn encode_rows(&self, out: &mut Vec<u8>) {
+        put_rows(&self.rows, out);
+    }
+
+    pub(crate) fn decode_rows(reader: &mut Reader<'_>) -> Result<Self, FormatError> {
         // A row takes at least 11 bytes: node, 8 of the start, base, number of ranges.
         let count = reader.count(11)?;
         if count == 0 {
@@ -261,6 +294,10 @@ fn check(dot: Dot) {
 
 fn encode_rows(rows: &[Row], out: &mut Vec<u8>) {
     out.push(0);
+    put_rows(rows, out);
+}
+
+fn put_rows(rows: &[Row], out: &mut Vec<u8>) {
     put_varint(out, rows.len() as u64);
     for row in rows {
         put_varint(out, row.actor.node.0);
@@ -594,6 +631,12 @@ mod tests {
             // A range begins where the dot before is missing.
             let begins = |dot: &&Dot| !model_left.contains(&Dot { counter: dot.counter - 1, ..**dot });
             prop_assert_eq!(a.intervals(), model_left.iter().filter(begins).count());
+            let all = DotSet::union_of([a.clone(), b.clone(), a.clone()]);
+            prop_assert!(canonical(&all));
+            prop_assert_eq!(all, union);
+            prop_assert_eq!(&DotSet::union_of(a.by_actor()), &a);
+            let part = a.part(|actor| actor.node != NodeId(1));
+            prop_assert_eq!(part.iter().collect::<Vec<_>>(), a.iter().filter(|dot| dot.actor.node != NodeId(1)).collect::<Vec<_>>());
             for node in 0..3 {
                 for counter in 1..14 {
                     prop_assert_eq!(a.contains(dot(node, counter)), model_left.contains(&dot(node, counter)));

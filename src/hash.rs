@@ -40,6 +40,7 @@ pub(crate) enum Purpose {
     Store = 5,
     Digest = 6,
     Clock = 7,
+    Name = 8,
 }
 
 /// The hash of `parts`, each preceded by its length, so that ("ab", "c") and ("a", "bc") differ.

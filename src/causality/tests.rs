@@ -5,6 +5,7 @@ mod format;
 mod golden;
 mod laws;
 mod model;
+mod names;
 mod schedules;
 mod world;
 

@@ -249,7 +249,9 @@ proptest! {
         let cover = Cover { own: &covered, shared: &superseded };
         let bytes = Bytes::from(Record { live: live.clone(), residual: residual.clone() }.encode(PLACE));
         let mut read = Record { live: message.clone(), residual: covered.clone() };
-        let dropped = read.decode_survivors(PLACE, &bytes, &message, cover);
+        let mut all = Vec::new();
+        let dropped = read.decode_survivors(PLACE, &bytes, &message, cover, &mut all);
+        prop_assert!(all.iter().eq(live.iter().map(|entry| &entry.dot)));
         let survivors: Vec<_> = live.iter().filter(|entry| survives(entry.dot, &message, cover)).cloned().collect();
         prop_assert_eq!(dropped, Ok(live.len() - survivors.len()));
         prop_assert_eq!(read, Record { live: survivors, residual });
