@@ -199,6 +199,11 @@ pub enum PutError {
     /// The context was refused. Nothing was written.
     #[error(transparent)]
     Context(#[from] ContextError),
+    /// The context says a part of what was read by a name, and no node in reach knows what that stands for: those that
+    /// hold it are down, or have lost their disks. Nothing was written, and the context stays good: put again later, or
+    /// read again and put with the context of that.
+    #[error("the context says what was read by a name that no node in reach knows")]
+    UnknownName,
     /// W is zero or more than N. Nothing was written.
     #[error("a write can't wait for {asked} of {n} replicas")]
     Quorum {

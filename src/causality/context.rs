@@ -9,6 +9,7 @@ use crate::dots::DotSet;
 use crate::error::ContextError;
 use crate::hash::{Purpose, Secret, hash};
 use crate::ids::{ClusterId, NodeId};
+use crate::names::{Named, Unknown};
 use crate::wire::{FormatError, Reader, put_varint};
 
 /// Which cluster this is, and the secret that its nodes share.
@@ -40,10 +41,15 @@ struct Seen {
     position: u128,
     /// The versions that were shown: what a conditional put compares with.
     live: DotSet,
-    covered: DotSet,
+    /// None where they are said by a name that the node which opened the bytes did not know.
+    covered: Option<DotSet>,
+    /// The same as a name and the rest, where a part of them has one that the client may be given.
+    named: Option<Named>,
 }
 
 const VERSION: u8 = 1;
+/// The dots covered are a name and the rest. Whoever reads version 1 alone must not take the rest for all.
+const NAMED: u8 = 2;
 
 impl Context {
     /// The context of somebody who has read nothing: a put with it is blind.
@@ -59,7 +65,34 @@ impl Context {
         covered: DotSet,
         route: Option<NodeId>,
     ) -> Self {
-        Self { seen: Some(Arc::new(Seen { identity, position, live, covered })), route }
+        let seen = Seen { identity, position, live, covered: Some(covered), named: None };
+        Self { seen: Some(Arc::new(seen)), route }
+    }
+
+    /// The same context, which its bytes say by a name if there is one.
+    pub(crate) fn said_as(mut self, named: Named) -> Self {
+        if named.head.is_some()
+            && let Some(seen) = &mut self.seen
+            && let Some(seen) = Arc::get_mut(seen)
+        {
+            seen.named = Some(named);
+        }
+        self
+    }
+
+    /// What it covers, if that is said by a name that was not known here when its bytes were opened. Nothing may be
+    /// written with it before the name is known: it is neither empty nor everything.
+    pub(crate) fn unknown(&self) -> Option<&Named> {
+        self.seen.as_deref().filter(|seen| seen.covered.is_none())?.named.as_ref()
+    }
+
+    /// The same context, now that it is known to cover these dots.
+    pub(crate) fn covering(&self, dots: DotSet) -> Self {
+        let seen = self.seen.as_deref().map(|seen| {
+            let (live, named) = (seen.live.clone(), seen.named.clone());
+            Arc::new(Seen { identity: seen.identity, position: seen.position, live, covered: Some(dots), named })
+        });
+        Self { seen, route: self.route }
     }
 
     /// Whether exactly these versions were shown when it was read.
@@ -75,13 +108,14 @@ impl Context {
     /// Whether it covers nothing.
     #[must_use]
     pub fn is_empty(&self) -> bool {
-        self.covered().is_none_or(DotSet::is_empty)
+        self.unknown().is_none() && self.covered().is_none_or(DotSet::is_empty)
     }
 
-    /// The dots that it covers.
+    /// The dots that it covers. None if nothing was read, or if its bytes say them by a name that the node which opened
+    /// them did not know: then that node asks the others when the context comes with a put.
     #[must_use]
     pub fn covered(&self) -> Option<&DotSet> {
-        self.seen.as_deref().map(|seen| &seen.covered)
+        self.seen.as_deref().and_then(|seen| seen.covered.as_ref())
     }
 
     pub(crate) const fn route(&self) -> Option<NodeId> {
@@ -98,28 +132,41 @@ impl Context {
     /// Sealed bytes, to be handed to a client and passed to `Client::context` when they come back.
     ///
     /// ```text
-    /// version 1 · route (0, or node + 1) · seal (16) · dots shown · dots covered
+    /// version 1 or 2 · route (0, or node + 1) · seal (16) · dots shown · dots covered
     /// ```
+    /// In version 2 a part of the dots covered is said by a name; a context stays that small through any number of
+    /// restarts.
     #[must_use]
     pub fn to_bytes(&self) -> Bytes {
         let Some(seen) = &self.seen else { return Bytes::default() };
         let mut body = Vec::with_capacity(64);
         seen.live.encode(&mut body);
-        seen.covered.encode(&mut body);
+        let version = match (&seen.named, &seen.covered) {
+            (Some(named), _) => {
+                named.encode(&mut body);
+                NAMED
+            }
+            (None, covered) => {
+                covered.as_ref().unwrap_or(&DotSet::new()).encode(&mut body);
+                VERSION
+            }
+        };
         let mut out = Vec::with_capacity(body.len() + 27);
-        out.push(VERSION);
+        out.push(version);
         put_varint(&mut out, self.route.map_or(0, |node| node.0.saturating_add(1)));
         out.extend_from_slice(&seal(&seen.identity, seen.position, &body).to_le_bytes());
         out.extend_from_slice(&body);
         Bytes::from(out)
     }
 
-    /// Opens sealed bytes for the key at `position`. No bytes at all are the empty context.
+    /// Opens sealed bytes for the key at `position`. No bytes at all are the empty context; a name that `whole` doesn't
+    /// know makes one whose dots are not known yet.
     pub(crate) fn from_bytes(
         identity: &Identity,
         position: u128,
         bytes: &[u8],
         limit: usize,
+        whole: impl FnOnce(&Named) -> Result<DotSet, Unknown>,
     ) -> Result<Self, ContextError> {
         if bytes.is_empty() {
             return Ok(Self::empty());
@@ -128,9 +175,9 @@ impl Context {
             return Err(ContextError::TooLong { got: bytes.len(), limit });
         }
         let mut reader = Reader::new(bytes);
-        match reader.byte()? {
-            VERSION => {}
-            version => return Err(FormatError::Version(version).into()),
+        let version = reader.byte()?;
+        if ![VERSION, NAMED].contains(&version) {
+            return Err(FormatError::Version(version).into());
         }
         let route = reader.varint()?.checked_sub(1).map(NodeId);
         let sealed = u128::from_le_bytes(reader.array()?);
@@ -140,12 +187,21 @@ impl Context {
             return Err(ContextError::Foreign);
         }
         let mut reader = Reader::new(body);
-        let (live, covered) = (DotSet::decode(&mut reader)?, DotSet::decode(&mut reader)?);
+        let (live, named) = (DotSet::decode(&mut reader)?, Named::decode(&mut reader)?);
         reader.end()?;
-        Ok(Self::new(*identity, position, live, covered, route))
+        if named.head.is_some() != (version == NAMED) {
+            return Err(FormatError::Content("a named set in a version that has none, or the other way round").into());
+        }
+        if version == VERSION {
+            return Ok(Self::new(*identity, position, live, named.rest, route));
+        }
+        let covered = whole(&named).ok();
+        let seen = Seen { identity: *identity, position, live, covered, named: Some(named) };
+        Ok(Self { seen: Some(Arc::new(seen)), route })
     }
 }
 
+/// The version is not in it: the body says by its own first bytes which of the two it is.
 fn seal(identity: &Identity, position: u128, body: &[u8]) -> u128 {
     let (cluster, position) = (identity.cluster.0.to_le_bytes(), position.to_le_bytes());
     hash(&identity.secret, Purpose::Seal, &[&cluster, &position, body])
@@ -153,9 +209,10 @@ fn seal(identity: &Identity, position: u128, body: &[u8]) -> u128 {
 
 impl fmt::Debug for Context {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        match self.covered() {
-            None => f.write_str("Context(nothing read)"),
-            Some(covered) => write!(f, "Context({covered:?})"),
+        match (self.covered(), self.unknown()) {
+            (Some(covered), _) => write!(f, "Context({covered:?})"),
+            (None, Some(named)) => write!(f, "Context({named:?})"),
+            (None, None) => f.write_str("Context(nothing read)"),
         }
     }
 }
@@ -165,6 +222,7 @@ mod tests {
     use super::super::Stamp;
     use super::*;
     use crate::ids::{Actor, Dot, Start};
+    use crate::names::{Definition, Names};
 
     const IDENTITY: Identity = Identity { cluster: ClusterId(7), secret: Secret::new([9; 16]) };
 
@@ -176,7 +234,51 @@ mod tests {
     }
 
     fn open(identity: &Identity, position: u128, bytes: &[u8]) -> Result<Context, ContextError> {
-        Context::from_bytes(identity, position, bytes, 1000)
+        Context::from_bytes(identity, position, bytes, 1000, nobody_knows)
+    }
+
+    fn nobody_knows(named: &Named) -> Result<DotSet, Unknown> {
+        Err(Unknown(named.head.expect("asked only where there is one")))
+    }
+
+    /// A dictionary that names what the context covers, but for its last dot, and the context said by it.
+    fn named() -> (Names, Context) {
+        let mut names = Names::new(IDENTITY.secret);
+        let actor = Actor { node: NodeId(2), start: Start(3) };
+        let rows = DotSet::of(Dot { actor, counter: 1 });
+        names.learn(&Definition::new(None, rows).expect("a dot")).unwrap();
+        let said = names.compress(context().covered().expect("two dots"), |_| true);
+        (names, context().said_as(said))
+    }
+
+    #[test]
+    fn a_context_with_a_name_covers_the_same_where_the_name_is_known() {
+        let (names, context) = named();
+        let open = |whole: &dyn Fn(&Named) -> Result<DotSet, Unknown>| {
+            Context::from_bytes(&IDENTITY, 55, &context.to_bytes(), 1000, whole)
+        };
+        let opened = open(&|named| names.whole(named)).unwrap();
+        assert_eq!((&opened, opened.covered()), (&context, self::context().covered()));
+        assert!(opened.unknown().is_none());
+    }
+
+    #[test]
+    fn a_context_with_an_unknown_name_is_neither_empty_nor_anything_else_until_it_is_known() {
+        let (names, context) = named();
+        let opened = open(&IDENTITY, 55, &context.to_bytes()).unwrap();
+        assert_eq!((opened.covered(), opened.is_empty(), opened.to_bytes()), (None, false, context.to_bytes()));
+        assert_eq!(format!("{opened:?}"), format!("Context({:?})", opened.unknown().unwrap()));
+        let whole = names.whole(opened.unknown().unwrap()).unwrap();
+        assert_eq!(opened.covering(whole), context);
+    }
+
+    #[test]
+    fn the_version_byte_of_a_context_cannot_be_exchanged() {
+        for (context, other) in [(context(), 2), (named().1, 1)] {
+            let mut bytes = context.to_bytes().to_vec();
+            bytes[0] = other;
+            assert!(matches!(open(&IDENTITY, 55, &bytes), Err(ContextError::Garbled(FormatError::Content(_)))));
+        }
     }
 
     #[test]
@@ -231,13 +333,22 @@ mod tests {
 
     #[test]
     fn every_flipped_bit_and_every_cut_is_refused_or_only_changes_the_advice() {
-        let bytes = context().to_bytes();
+        every_flip_and_cut(&context());
+        every_flip_and_cut(&named().1);
+    }
+
+    fn every_flip_and_cut(context: &Context) {
+        let bytes = context.to_bytes();
+        let original = open(&IDENTITY, 55, &bytes).unwrap();
         for at in 0..bytes.len() {
             for bit in 0..8 {
                 let mut garbled = bytes.to_vec();
                 garbled[at] ^= 1 << bit;
                 match open(&IDENTITY, 55, &garbled) {
-                    Ok(opened) => assert_eq!((opened.covered(), at), (context().covered(), 1)),
+                    Ok(opened) => assert_eq!(
+                        (opened.covered(), opened.unknown(), at),
+                        (original.covered(), original.unknown(), 1)
+                    ),
                     Err(ContextError::Foreign | ContextError::Garbled(_)) => {}
                     Err(other) => panic!("{other}"),
                 }
@@ -249,7 +360,7 @@ mod tests {
         assert_eq!(Context::from_bytes(&IDENTITY, 55, &bytes, bytes.len()), Ok(context()));
         let limit = bytes.len() - 1;
         assert_eq!(
-            Context::from_bytes(&IDENTITY, 55, &bytes, limit),
+            Context::from_bytes(&IDENTITY, 55, &bytes, limit, nobody_knows),
             Err(ContextError::TooLong { got: limit + 1, limit })
         );
     }
@@ -263,6 +374,19 @@ mod tests {
         assert_eq!(bytes[18..33], [0, 1, 2, 3, 0, 0, 0, 0, 0, 0, 0, 0, 1, 2, 0], "shown: 4");
         assert_eq!(bytes[33..], [0, 1, 2, 3, 0, 0, 0, 0, 0, 0, 0, 1, 1, 1, 0], "covered: 1 and 4");
     }
+
+    #[test]
+    fn golden_bytes_with_a_name() {
+        let bytes = named().1.to_bytes();
+        assert_eq!(bytes[..2], [2, 9]);
+        assert_eq!(bytes[2..18], GOLDEN_NAMED_SEAL.to_le_bytes());
+        assert_eq!(bytes[18..33], [0, 1, 2, 3, 0, 0, 0, 0, 0, 0, 0, 0, 1, 2, 0], "shown: 4");
+        assert_eq!(bytes[33], 1, "covered: a name");
+        assert_eq!(bytes[34..50], GOLDEN_NAME.to_le_bytes());
+        assert_eq!(bytes[50..], [1, 2, 3, 0, 0, 0, 0, 0, 0, 0, 0, 1, 2, 0], "and 4");
+    }
+    const GOLDEN_NAME: u128 = 0xccf79827651d92eea4de38bbd7e7a559;
+    const GOLDEN_NAMED_SEAL: u128 = 0xaca35be2c44fe584aff65b977e1e26c6;
     const GOLDEN_SEAL: u128 = 0xdaa48c37682fd14ba97898be3faa93f2;
 
     #[test]

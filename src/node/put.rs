@@ -107,6 +107,9 @@ impl<S: Storage> Shard<S> {
         }
         let key = Key::new(&shared.identity.secret, keyspace, key);
         context.check(&shared.identity, key.position())?;
+        if context.unknown().is_some() {
+            return Err(PutError::UnknownName);
+        }
         Ok(Plan {
             ticket,
             key,

@@ -9,6 +9,7 @@ use crate::coordinate::{Patience, Roster};
 use crate::error::ContextError;
 use crate::ids::{Actor, KeyspaceId, NodeId, Start};
 use crate::key::Key;
+use crate::names::Unknown;
 use crate::replica::Cap;
 use crate::ring::Layout;
 use crate::suspicion::Peers;
@@ -86,6 +87,8 @@ impl Shared {
 
     pub(super) fn context(&self, keyspace: KeyspaceId, key: &[u8], bytes: &[u8]) -> Result<Context, ContextError> {
         let key = Key::new(&self.identity.secret, keyspace, key);
-        Context::from_bytes(&self.identity, key.position(), bytes, self.limits.context)
+        Context::from_bytes(&self.identity, key.position(), bytes, self.limits.context, |named| {
+            named.head.map_or_else(|| Ok(named.rest.clone()), |name| Err(Unknown(name)))
+        })
     }
 }
