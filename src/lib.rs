@@ -20,8 +20,8 @@ mod message;
 pub mod mutant;
 #[cfg(not(feature = "mutants"))]
 mod mutant;
-#[cfg_attr(not(test), expect(dead_code, unused_imports, reason = "contexts are to be said by name next"))]
 mod names;
+mod naming;
 mod node;
 pub mod reconcile;
 mod replica;

@@ -10,7 +10,7 @@ const FLOORS: [&[&str]; 6] = [
     &["bytes", "config", "dots", "error", "hash", "ids", "key", "mutant", "time", "wire"],
     &["causality", "merkle", "names", "ring", "status", "suspicion", "verdict"],
     &["codec", "message", "reconcile", "request", "storage", "transport"],
-    &["coordinate", "exchange", "hint", "replica"],
+    &["coordinate", "exchange", "hint", "naming", "replica"],
     &["node"],
     &["runtime", "sim", "testing", "transports"],
 ];

@@ -80,6 +80,21 @@ impl Context {
         self
     }
 
+    /// The same context, which its bytes say dot by dot if they are known.
+    #[cfg(feature = "sim")]
+    pub(crate) fn unnamed(&self) -> Self {
+        match self.covered() {
+            Some(dots) => {
+                let mut whole = self.covering(dots.clone());
+                if let Some(seen) = whole.seen.as_mut().and_then(Arc::get_mut) {
+                    seen.named = None;
+                }
+                whole
+            }
+            None => self.clone(),
+        }
+    }
+
     /// What it covers, if that is said by a name that was not known here when its bytes were opened. Nothing may be
     /// written with it before the name is known: it is neither empty nor everything.
     pub(crate) fn unknown(&self) -> Option<&Named> {
@@ -357,7 +372,10 @@ mod tests {
                 assert!(open(&IDENTITY, 55, &bytes[..at]).is_err());
             }
         }
-        assert_eq!(Context::from_bytes(&IDENTITY, 55, &bytes, bytes.len()), Ok(context()));
+        assert_eq!(
+            Context::from_bytes(&IDENTITY, 55, &bytes, bytes.len(), nobody_knows).map(|opened| opened.to_bytes()),
+            Ok(bytes.clone())
+        );
         let limit = bytes.len() - 1;
         assert_eq!(
             Context::from_bytes(&IDENTITY, 55, &bytes, limit, nobody_knows),

@@ -15,6 +15,8 @@
 //! | `Probe`, `ProbeReply` | any node to a suspect, and back | | nothing |
 //! | `Compare`, `Compared` | owner to owner, and back | | the state that it tells of |
 //! | `Ask`, `Told` | owner to owner, and back: a step of an exchange | | the state that it tells of |
+//! | `NamesWanted` | any node to an owner | `NamesKnown` | the names that an owner says it knows |
+//! | `NamesKnown` | back, or from an owner that made a name to the others | | the names that it says are held |
 
 mod exchange;
 
@@ -32,6 +34,7 @@ use crate::error::{Refusal, Shortfall};
 use crate::hash::Secret;
 use crate::ids::{KeyspaceId, LayoutId, NodeId, PartitionId, RequestId};
 use crate::key::Key;
+use crate::names::{Definition, Name};
 use crate::wire::list;
 
 /// A message between nodes. Hosts pass it on, as a value within a process or through `Codec`, and needn't look into it.
@@ -56,6 +59,8 @@ pub enum Message {
     Compared(Compared),
     Ask(Ask),
     Told(Told),
+    NamesWanted(NamesWanted),
+    NamesKnown(NamesKnown),
 }
 
 /// Store this update.
@@ -225,7 +230,61 @@ pub struct Probe {
     pub(crate) request: RequestId,
 }
 
+/// What do these names of old starts stand for, and which do you hold?
+#[derive(Clone, PartialEq, Eq, Debug, Serialize, Deserialize)]
+pub struct NamesWanted {
+    pub(crate) request: RequestId,
+    pub(crate) layout: LayoutId,
+    pub(crate) partition: PartitionId,
+    /// All that are known, if none.
+    #[serde(deserialize_with = "list")]
+    pub(crate) wanted: Vec<Name>,
+    /// What the sender knows, with all on which that builds. An owner holds it durably.
+    #[serde(deserialize_with = "list")]
+    pub(crate) known: Vec<Name>,
+}
+
+/// What names of old starts stand for.
+#[derive(Clone, PartialEq, Eq, Debug, Serialize, Deserialize)]
+pub struct NamesKnown {
+    /// What it answers, if that was asked.
+    pub(crate) request: Option<RequestId>,
+    pub(crate) layout: LayoutId,
+    pub(crate) partition: PartitionId,
+    /// Parents first.
+    #[serde(deserialize_with = "list")]
+    pub(crate) definitions: Vec<Definition>,
+    /// What the sender, an owner, holds durably, with all on which that builds.
+    #[serde(deserialize_with = "list")]
+    pub(crate) held: Vec<Name>,
+}
+
 impl Message {
+    /// The sender's request that it makes, if it makes one that has a name.
+    pub(crate) const fn asks(&self) -> Option<RequestId> {
+        match self {
+            Self::Write(Write { request, .. })
+            | Self::Read(Read { request, .. })
+            | Self::Forward(Forward { request, .. })
+            | Self::Hints(Hints { request, .. })
+            | Self::List(List { request, .. })
+            | Self::Probe(Probe { request })
+            | Self::Compare(Compare { request, .. })
+            | Self::Ask(Ask { request, .. })
+            | Self::NamesWanted(NamesWanted { request, .. }) => Some(*request),
+            Self::WriteReply(_)
+            | Self::ReadReply(_)
+            | Self::Repair(_)
+            | Self::ForwardReply(_)
+            | Self::HintsReply(_)
+            | Self::ListReply(_)
+            | Self::ProbeReply(_)
+            | Self::Compared(_)
+            | Self::Told(_)
+            | Self::NamesKnown(_) => None,
+        }
+    }
+
     /// Whether it answers something that its receiver had asked.
     pub(crate) const fn is_answer(&self) -> bool {
         match self {
@@ -236,7 +295,8 @@ impl Message {
             | Self::ListReply(_)
             | Self::ProbeReply(_)
             | Self::Compared(_)
-            | Self::Told(_) => true,
+            | Self::Told(_)
+            | Self::NamesKnown(NamesKnown { request: Some(_), .. }) => true,
             Self::Write(_)
             | Self::Read(_)
             | Self::Repair(_)
@@ -245,7 +305,9 @@ impl Message {
             | Self::List(_)
             | Self::Probe(_)
             | Self::Compare(_)
-            | Self::Ask(_) => false,
+            | Self::Ask(_)
+            | Self::NamesWanted(_)
+            | Self::NamesKnown(_) => false,
         }
     }
 
@@ -299,7 +361,9 @@ impl Message {
             | Self::Compare(_)
             | Self::Compared(_)
             | Self::Ask(_)
-            | Self::Told(_) => Ok(()),
+            | Self::Told(_)
+            | Self::NamesWanted(_)
+            | Self::NamesKnown(_) => Ok(()),
         }
     }
 }

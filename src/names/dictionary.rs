@@ -130,6 +130,15 @@ impl Names {
         self.places.contains_key(&name)
     }
 
+    /// Forgets all but the first `count` that were learned: those after them could not be stored.
+    pub(crate) fn truncate(&mut self, count: usize) {
+        for known in self.known.drain(count..) {
+            self.places.remove(&known.name);
+        }
+        self.head = self.head.take().filter(|head| head.place < count);
+        self.latest = None;
+    }
+
     /// How many names are known.
     pub(crate) fn len(&self) -> usize {
         self.known.len()

@@ -1,9 +1,10 @@
 //! Names as they are stored: one line each, among the lines of the partition's clock.
 //!
 //! ```text
-//! partition (4) · incarnation (4) · kind 3 · name (16)   =   definition · crc32 (4, over key and definition)
+//! partition (4) · 0 (4) · kind 3 · name (16)   =   definition · crc32 (4, over key and definition)
 //! ```
-//! Big-endian in the key. A line is written in the batch of the first clock or record that says the name, or before
+//! Big-endian in the key. Where other lines have the partition's life there is a zero: a name stands for what it stands
+//! for in all of them. A line is written in the batch of the first clock or record that says the name, or before
 //! (N5), and never again.
 
 use super::{Definition, Name};
@@ -11,13 +12,20 @@ use crate::ids::PartitionId;
 use crate::wire::{FormatError, Reader, checked, put_checksum};
 
 /// The kind of these lines.
-pub(crate) const NAME_LINE: u8 = 3;
+const NAME_LINE: u8 = 3;
+
+/// How the keys of one partition's names begin.
+pub(crate) fn line_prefix(partition: PartitionId) -> [u8; 9] {
+    let mut prefix = [NAME_LINE; 9];
+    prefix[..4].copy_from_slice(&partition.0.to_be_bytes());
+    prefix[4..8].fill(0);
+    prefix
+}
 
 /// The key of a name's line.
-pub(crate) fn line_key(partition: PartitionId, incarnation: u32, name: Name) -> [u8; 25] {
-    let mut key = [NAME_LINE; 25];
-    key[..4].copy_from_slice(&partition.0.to_be_bytes());
-    key[4..8].copy_from_slice(&incarnation.to_be_bytes());
+pub(crate) fn line_key(partition: PartitionId, name: Name) -> [u8; 25] {
+    let mut key = [0; 25];
+    key[..9].copy_from_slice(&line_prefix(partition));
     key[9..].copy_from_slice(&name.0.to_be_bytes());
     key
 }

@@ -7,6 +7,7 @@
 //! To fold dead actors away instead ("all of their dots are seen") loses acknowledged writes: a late message, a late
 //! hint or a restored backup brings a dot that is then taken for one that was seen.
 
+#[cfg_attr(not(test), expect(dead_code, reason = "the dot log that it asks comes with the exchanges of replicas"))]
 mod cut;
 mod dictionary;
 mod line;
@@ -14,9 +15,10 @@ mod line;
 #[cfg(test)]
 mod tests;
 
+#[cfg(test)]
 pub(crate) use cut::cut;
-pub(crate) use dictionary::Names;
-pub(crate) use line::{decode_line, encode_line, line_key};
+pub(crate) use dictionary::{Names, Refused};
+pub(crate) use line::{decode_line, encode_line, line_key, line_prefix};
 
 use std::fmt;
 

@@ -196,7 +196,7 @@ impl<S: Storage> Shard<S> {
             };
             let Some(&(partition, peer)) = self.exchanges.waiting.keys().find(free) else { return };
             let full = self.exchanges.waiting.remove(&(partition, peer)) == Some(true);
-            let question = if full { Question::Survey } else { Question::Since(self.replica.clock(partition)) };
+            let question = if full { Question::Survey } else { Question::Since(Arc::clone(self.replica.clock(partition))) };
             let losses = self.replica.losses(partition);
             let exchange = Exchange { peer, partition, losses, step: 0, question, sent: 0, full: None, preview: None };
             let number = self.operations.add(Operation::Exchange(Box::new(exchange)), self.now.time);
@@ -302,12 +302,12 @@ impl<S: Storage> Shard<S> {
         if page.items.iter().any(|item| self.partition(&item.key) != partition) {
             return Err(Mistaken);
         }
-        let before = self.replica.clock(partition);
+        let before = Arc::clone(self.replica.clock(partition));
         let cover = self.replica.cover_of(partition, page);
         for item in &page.items {
             self.take_item(partition, from, item, &cover, true);
         }
-        let clock = self.replica.clock(partition);
+        let clock = Arc::clone(self.replica.clock(partition));
         let progress = clock != before;
         drop(before);
         Ok((page.more && progress).then_some(Question::Since(clock)))

@@ -222,7 +222,7 @@ impl<S: Storage> Shard<S> {
             let read = self.replica.read(&self.storage, partition, key, &mut Vec::new());
             read.iter().for_each(|(_, clock)| view.covered.union_with(clock));
         }
-        Context::new(self.shared.identity, key.position(), live, view.covered, fastest)
+        self.make_context(key, live, view.covered, fastest)
     }
 
     /// Sends the joined state to the owners that would change by it. If all agreed, nobody is written to.

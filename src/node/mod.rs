@@ -19,6 +19,7 @@ mod handoff;
 mod lanes;
 mod list;
 mod loss;
+mod names;
 mod ops;
 mod put;
 mod serve;
@@ -299,6 +300,8 @@ impl<S: Storage> Node<S> {
             Message::Compared(reply) => Shared::shard_of_number(reply.request.number),
             Message::Ask(ask) => self.shard_of(ask.partition),
             Message::Told(told) => Shared::shard_of_number(told.request.number),
+            Message::NamesWanted(wanted) => self.shard_of(wanted.partition),
+            Message::NamesKnown(known) => self.shard_of(known.partition),
             Message::Probe(_) | Message::ProbeReply(_) => 0,
         }
     }
@@ -368,7 +371,9 @@ impl<S: Storage> Node<S> {
     /// # Errors
     /// [`ContextError`] if it is garbled, forged, or of another key or cluster. Nothing was changed.
     pub fn context(&self, keyspace: KeyspaceId, key: &[u8], bytes: &[u8]) -> Result<Context, ContextError> {
-        self.shared.context(keyspace, key, bytes)
+        let key = Key::new(&self.shared.identity.secret, keyspace, key);
+        let partition = self.shared.layout.partition_of(key.position());
+        self.shards[self.shard_of(partition)].open_context(&key, bytes)
     }
 
     /// What it has done.

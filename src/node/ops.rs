@@ -8,6 +8,8 @@ use crate::time::Time;
 /// A number is the slot's generation above its index.
 const INDEX_BITS: u32 = 24;
 const INDEX_MASK: u64 = (1 << INDEX_BITS) - 1;
+/// A number that no operation ever has: for questions whose answers are taken in whoever asked.
+pub(super) const NOBODY: u64 = INDEX_MASK;
 
 /// A table of operations whose numbers are never used twice in one start.
 #[derive(Debug)]

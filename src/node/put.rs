@@ -71,15 +71,19 @@ impl<S: Storage> Shard<S> {
             Ok(plan) => plan,
             Err(error) => return self.done(ticket, Reply::Put(Err(error))),
         };
+        self.open_and_put(plan, options.if_unchanged);
+    }
+
+    /// Puts what was checked, with a context whose dots are known.
+    pub(super) fn put_opened(&mut self, plan: Plan, if_unchanged: bool) {
         let blind_delete = plan.value.is_none() && plan.context.is_empty();
-        if !options.if_unchanged && !blind_delete {
+        if !if_unchanged && !blind_delete {
             return self.write(plan);
         }
-        let Some(defaults) = self.shared.keyspace(keyspace) else { return };
+        let Some(defaults) = self.shared.keyspace(plan.key.keyspace()) else { return };
         let rule = GetRule { r: defaults.quorum.r(), mode: plan.rule.mode, spread: plan.rule.spread, all: false };
         let (key, deadline) = (plan.key.clone(), plan.deadline);
-        let purpose =
-            if options.if_unchanged { Purpose::Condition(Box::new(plan)) } else { Purpose::Delete(Box::new(plan)) };
+        let purpose = if if_unchanged { Purpose::Condition(Box::new(plan)) } else { Purpose::Delete(Box::new(plan)) };
         self.start_get(purpose, key, rule, deadline);
     }
 
@@ -107,9 +111,6 @@ impl<S: Storage> Shard<S> {
         }
         let key = Key::new(&shared.identity.secret, keyspace, key);
         context.check(&shared.identity, key.position())?;
-        if context.unknown().is_some() {
-            return Err(PutError::UnknownName);
-        }
         Ok(Plan {
             ticket,
             key,
@@ -128,6 +129,7 @@ impl<S: Storage> Shard<S> {
 
     /// Names the write, here, once: whatever is tried afterwards carries this dot.
     pub(super) fn write(&mut self, plan: Plan) {
+        debug_assert!(plan.context.unknown().is_none(), "a context must be opened before a write is named");
         let partition = self.partition(&plan.key);
         let dot = self.replica.next_dot(self.namer(), partition);
         let nothing = DotSet::new();
@@ -437,7 +439,7 @@ impl<S: Storage> Shard<S> {
             return Context::empty();
         }
         let (live, covered) = (update.live.iter().map(|entry| entry.dot).collect(), update.covered.clone());
-        Context::new(self.shared.identity, key.position(), live, covered, Some(coordinator))
+        self.make_context(key, live, covered, Some(coordinator))
     }
 
     /// The shortfall of a write that nobody was asked to coordinate.

@@ -11,6 +11,7 @@ use super::get::GetOperation;
 use super::handoff::Delivery;
 use super::lanes::{Held, Lanes};
 use super::list::Listing;
+use super::names::Opening;
 use super::ops::Operations;
 use super::put::PutOperation;
 use super::shared::{SHARD_BITS, Shared};
@@ -23,6 +24,7 @@ use crate::hint::HintStore;
 use crate::ids::{LayoutId, NodeId, PartitionId, RequestId, Ticket};
 use crate::key::Key;
 use crate::message::Message;
+use crate::naming::NameStore;
 use crate::replica::Replica;
 use crate::request::{Reply, Request};
 use crate::storage::{Storage, Stored};
@@ -38,6 +40,7 @@ pub(super) enum Operation {
     List(Listing),
     Delivery(Delivery),
     Exchange(Box<Exchange>),
+    Opening(Opening),
 }
 
 /// Who is to be told how a write ended.
@@ -56,6 +59,7 @@ pub(super) struct Shard<S> {
     pub(super) storage: S,
     pub(super) replica: Replica,
     pub(super) hints: HintStore,
+    pub(super) names: NameStore,
     pub(super) peers: Peers,
     pub(super) clock: HybridClock,
     pub(super) operations: Operations<Operation>,
@@ -73,6 +77,10 @@ pub(super) struct Shard<S> {
     /// When the next partition is read again, and which.
     scrub_due: Time,
     scrub_next: usize,
+    /// When partitions are looked at for rows that want a name; none while no node was heard in another start.
+    pub(super) names_due: Option<Time>,
+    /// The partition at which that goes on.
+    pub(super) names_next: PartitionId,
     /// When peers that were asked something are looked at, whether or not their requests are over.
     suspect_due: Option<Time>,
     /// Reads that may still be hedged, in hundredths.
@@ -115,6 +123,9 @@ impl<S: Storage> Shard<S> {
         let exchanges = Exchanges::new(layout, shared.node, &owned, if never { Time(u64::MAX) } else { now.time });
         let hints = HintStore::open(&storage)?;
         let hints_found = hints.targets().map(|(_, queue)| queue.count).sum();
+        let (secret, start) = (shared.identity.secret, shared.actor.start);
+        let mut names = NameStore::open(&storage, secret, shared.node, start, replica.partitions())?;
+        replica.partitions().for_each(|partition| names.adopt(partition, replica.clock(partition)));
         let peers = Peers::new(layout.members().len());
         let clock = HybridClock::new(shared.timing.skew);
         Ok(Self {
@@ -122,6 +133,7 @@ impl<S: Storage> Shard<S> {
             storage,
             replica,
             hints,
+            names,
             peers,
             clock,
             operations: Operations::default(),
@@ -137,6 +149,8 @@ impl<S: Storage> Shard<S> {
             building_due,
             scrub_due: now.time + shared.timing.scrub / owned.len().max(1) as u32,
             scrub_next: 0,
+            names_due: None,
+            names_next: PartitionId(0),
             suspect_due: None,
             hedge_budget: 100,
             fenced: false,
@@ -177,6 +191,9 @@ impl<S: Storage> Shard<S> {
         if self.fenced {
             return;
         }
+        if let Some(request) = message.asks() {
+            self.speaks_in(from, request.start);
+        }
         match message {
             Message::Write(ref write) => self.on_write(from, write),
             Message::WriteReply(reply) => self.on_write_reply(from, peer, reply),
@@ -193,6 +210,8 @@ impl<S: Storage> Shard<S> {
             Message::Compared(compared) => self.on_compared(from, &compared),
             Message::Ask(ask) => self.on_ask(from, ask),
             Message::Told(told) => self.on_told(from, told),
+            Message::NamesWanted(wanted) => self.on_names_wanted(from, &wanted),
+            Message::NamesKnown(known) => self.on_names_known(from, &known),
             // The control part has answered them.
             Message::Probe(_) | Message::ProbeReply(_) => {}
         }
@@ -212,6 +231,7 @@ impl<S: Storage> Shard<S> {
                 Some(Operation::List(_)) => self.list_due(number),
                 Some(Operation::Delivery(_)) => self.delivery_due(number),
                 Some(Operation::Exchange(_)) => self.exchange_due(number),
+                Some(Operation::Opening(_)) => self.opening_due(number),
                 None => {}
             }
         }
@@ -222,6 +242,9 @@ impl<S: Storage> Shard<S> {
             let members: Vec<NodeId> = self.shared.layout.members().iter().map(|member| member.node).collect();
             members.into_iter().for_each(|node| self.check(node));
             self.suspect_due = self.peers.waiting().map(|since| since + self.shared.timing.suspect);
+        }
+        if self.names_due.is_some_and(|due| now.time >= due) {
+            self.tend_names();
         }
         if now.time >= self.sweep_due {
             self.sweep_due = now.time + self.shared.timing.sweep;
@@ -249,6 +272,8 @@ impl<S: Storage> Shard<S> {
             self.lanes.say(Output::Event(Event::Recovered(node)));
             // What is kept for it goes home at the next wake-up, which is due at once.
             self.handoff_due = now.time;
+            // What it was not told meanwhile it is told then.
+            self.names_due.get_or_insert(now.time + self.shared.timing.sweep);
         }
     }
 
@@ -301,6 +326,7 @@ impl<S: Storage> Shard<S> {
             return Err(error);
         }
         self.counters.commits += 1;
+        self.names.synced();
         let mut synced = self.lanes.synced();
         for held in synced.drain(..) {
             match held {
@@ -336,6 +362,7 @@ impl<S: Storage> Shard<S> {
                 Operation::List(list) => Some(list.abandoned()),
                 Operation::Exchange(exchange) => exchange.abandoned(),
                 Operation::Delivery(_) => None,
+                Operation::Opening(opening) => Some(opening.abandoned()),
             };
             if let Some((ticket, reply)) = reply {
                 self.lanes.release(Output::Done(ticket, reply));
@@ -370,6 +397,7 @@ impl<S: Storage> Shard<S> {
             self.suspect_due,
             exchange,
             self.building_due,
+            self.names_due,
             Some(self.scrub_due),
         ];
         // What is never due needs no timer.

@@ -255,11 +255,6 @@ impl Replica {
 
 /// Taking in.
 impl Replica {
-    /// The clock, to be shown to another owner.
-    pub(crate) fn clock(&self, partition: PartitionId) -> Arc<DotSet> {
-        Arc::clone(&self.state(partition).clock)
-    }
-
     /// What of a page's clock its records speak for.
     pub(crate) fn cover_of(&self, partition: PartitionId, page: &Page) -> DotSet {
         if page.exact {

@@ -135,6 +135,11 @@ impl Replica {
         self.partitions[partition.0 as usize].is_some()
     }
 
+    /// The clock of an owned partition.
+    pub(crate) fn clock(&self, partition: PartitionId) -> &Arc<DotSet> {
+        &self.state(partition).clock
+    }
+
     /// The record of a key and the clock that fills it, both of this instant. `name` is scratch for the storage key.
     pub(crate) fn read<S: Storage>(
         &self,

@@ -11,9 +11,10 @@ use crate::error::{Answer, Refusal, Shortfall};
 use crate::ids::{Actor, ClusterId, Dot, KeyspaceId, LayoutId, NodeId, PartitionId, RequestId, Start, WriteId};
 use crate::key::Key;
 use crate::message::{
-    Forward, ForwardReply, Forwarded, HintItem, Hints, HintsReply, List, ListReply, Listed, Message, Probe, Read,
-    ReadReply, Repair, Shown, Write, WriteReply, WriteRule,
+    Forward, ForwardReply, Forwarded, HintItem, Hints, HintsReply, List, ListReply, Listed, Message, NamesKnown,
+    NamesWanted, Probe, Read, ReadReply, Repair, Shown, Write, WriteReply, WriteRule,
 };
+use crate::names::{Definition, Name};
 
 /// Makes messages.
 pub(super) struct Messages {
@@ -98,6 +99,14 @@ impl Messages {
         for result in [Ok(Listed { keys, after }), Err(Refusal::HintsFull)] {
             messages.push(Message::ListReply(ListReply { request: self.request(), partition, result }));
         }
+        let definition = Definition::new(Some(Name(u128::MAX)), self.gaps()).expect("it has dots");
+        let (definitions, held) = (vec![definition], vec![Name(0), Name(1 << 100)]);
+        for request in [None, Some(self.request())] {
+            let (definitions, held) = (definitions.clone(), held.clone());
+            messages.push(Message::NamesKnown(NamesKnown { request, layout, partition, definitions, held }));
+        }
+        let (request, wanted, known) = (self.request(), held, vec![]);
+        messages.push(Message::NamesWanted(NamesWanted { request, layout, partition, wanted, known }));
         // Around the sizes at which lengths take another byte, buffers end and packets split.
         let sizes = [0, 1, 127, 128, 255, 256, 1400, 1500, 4095, 4096, 16_383, 16_384, 65_535, 65_536, 1 << 20];
         let largest = self.largest;

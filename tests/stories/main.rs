@@ -8,6 +8,7 @@ mod failure;
 mod handoff;
 mod jepsen;
 mod keyspaces;
+mod names;
 mod peers;
 mod riak;
 mod siblings;

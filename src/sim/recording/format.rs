@@ -17,6 +17,7 @@ use crate::config::{Durability, Mode, Spread};
 use crate::error::DecodeError;
 use crate::ids::{KeyspaceId, NodeId, PartitionId, Start, Ticket, WriteId};
 use crate::key::Key;
+use crate::names::{Named, Unknown};
 use crate::node::{Input, Setup};
 use crate::request::{Cursor, GetOptions, PutOptions, Request};
 use crate::time::{Now, Time, WallTime, micros};
@@ -144,7 +145,7 @@ fn put_request(out: &mut Vec<u8>, request: &Request) {
             begin(out, if value.is_some() { 1 } else { 2 }, *keyspace);
             put_bytes(out, key);
             value.iter().for_each(|value| put_bytes(out, value));
-            put_bytes(out, &context.to_bytes());
+            put_bytes(out, &context.unnamed().to_bytes());
             put_option(out, options.w.map(u64::from));
             put_rule(out, options.mode, options.spread, options.deadline);
             out.push(u8::from(options.durability == Durability::Coordinator));
@@ -178,7 +179,8 @@ fn request(reader: &mut Reader<'_>, setup: &Setup) -> Result<Request, DecodeErro
             let key = bytes(reader)?;
             let value = if kind == 1 { Some(bytes(reader)?) } else { None };
             let position = Key::new(&setup.identity.secret, keyspace, &key).position();
-            let context = Context::from_bytes(&setup.identity, position, &bytes(reader)?, usize::MAX)
+            let unnamed = |named: &Named| named.head.map_or_else(|| Ok(named.rest.clone()), |name| Err(Unknown(name)));
+            let context = Context::from_bytes(&setup.identity, position, &bytes(reader)?, usize::MAX, unnamed)
                 .map_err(|_| DecodeError::Rule("a context that is not of this cluster and key"))?;
             let w = small(reader)?;
             let (mode, spread, deadline) = rule(reader)?;
