@@ -129,6 +129,10 @@ pub struct Limits {
     /// `key` and `context` together: what three coordinators admit at once, and one more. With N > 3 it should be N + 1
     /// times as much, or an object that N coordinators filled at once can't be read. Default 32 MiB: enough for N = 6.
     pub frame: usize,
+    /// How many rows of a partition's clock, of starts of nodes that are over, are given a name together; the rows that
+    /// have none go with every clock and context. Default 8, so that a context stays below some 200 bytes. Fewer make
+    /// more names, and a name costs some 45 bytes on disk at every owner, for good.
+    pub named_rows: usize,
     /// Most messages that wait for a node; further ones are dropped, as a network may. Default 65,536.
     pub inbox: usize,
 }
@@ -148,6 +152,7 @@ impl Default for Limits {
             dot_log: 1_024,
             exchange_batch: 256,
             frame: 32 << 20,
+            named_rows: 8,
             inbox: 65_536,
         }
     }
@@ -208,7 +213,7 @@ impl Limits {
     /// [`ConfigError::Limit`] for a bound of zero or beyond 4 GiB (hints may have more), or for objects that can't hold
     /// one value; [`ConfigError::Frame`] for a frame that can't hold four objects with key and context.
     pub fn validate(&self) -> Result<(), ConfigError> {
-        let bounds: [(&'static str, usize); 12] = [
+        let bounds: [(&'static str, usize); 13] = [
             ("key", self.key),
             ("value", self.value),
             ("siblings", self.siblings),
@@ -220,6 +225,7 @@ impl Limits {
             ("dot_log", self.dot_log),
             ("exchange_batch", self.exchange_batch),
             ("frame", self.frame),
+            ("named_rows", self.named_rows),
             ("inbox", self.inbox),
         ];
         for (name, value) in bounds {

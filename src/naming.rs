@@ -154,10 +154,10 @@ impl NameStore {
         }
     }
 
-    /// A name for the rows of old starts in the clock, if there are enough of them. To be adopted for first.
-    pub(crate) fn propose(&self, partition: PartitionId, clock: &DotSet) -> Option<Definition> {
+    /// A name for the rows of old starts in the clock, if there are `enough` of them. To be adopted for first.
+    pub(crate) fn propose(&self, partition: PartitionId, clock: &DotSet, enough: usize) -> Option<Definition> {
         let old = |actor: Actor| self.starts.get(&actor.node).is_some_and(|&start| start != actor.start);
-        self.partitions.get(&partition)?.names.propose(clock, old)
+        self.partitions.get(&partition)?.names.propose(clock, enough, old)
     }
 
     /// The set as a client may be given it: with a name only if `needed` of the `owners` hold that.
@@ -248,21 +248,21 @@ mod tests {
     }
 
     fn open(storage: &MemoryStorage) -> NameStore {
-        NameStore::open(storage, SECRET, NodeId(1), Start(7), [(PARTITION, 1)].into_iter()).unwrap()
+        NameStore::open(storage, SECRET, NodeId(1), Start(7), [PARTITION].into_iter()).unwrap()
     }
 
     #[test]
     fn a_name_is_made_stored_and_found_again_and_said_when_enough_owners_hold_it() {
         let mut storage = MemoryStorage::new();
         let (mut names, clock) = (open(&storage), dots(0..9));
-        assert_eq!(names.propose(PARTITION, &clock), None, "nothing is known of the node's present start");
+        assert_eq!(names.propose(PARTITION, &clock, 8), None, "nothing is known of the node's present start");
         assert!(names.heard(NodeId(2), Start(8)) && !names.heard(NodeId(2), Start(8)));
-        let definition = names.propose(PARTITION, &clock).expect("eight old starts");
+        let definition = names.propose(PARTITION, &clock, 8).expect("eight old starts");
         assert_eq!(definition.rows(), &dots(0..8));
         let learned = names.learn(&mut storage, PARTITION, from_ref(&definition)).unwrap();
         assert!(learned.stored.wrote() && learned.new == 1 && learned.lacking.is_none());
         names.adopt(PARTITION, &clock);
-        assert_eq!(names.propose(PARTITION, &clock), None);
+        assert_eq!(names.propose(PARTITION, &clock, 8), None);
 
         let said = |names: &NameStore, needed| names.say(PARTITION, &clock, &OWNERS, needed).unwrap();
         assert_eq!(said(&names, 1), Named::from(clock.clone()), "before the sync");

@@ -61,10 +61,6 @@ pub(crate) enum Refused {
 }
 
 impl Names {
-    /// So many rows of dead actors outside the head are worth a name: fewer take less room than the chain would gain
-    /// links, more make contexts longer (N6).
-    pub(crate) const ROWS: usize = 8;
-
     pub(crate) const fn new(secret: Secret) -> Self {
         Self { secret, known: Vec::new(), places: BTreeMap::new(), head: None, latest: None }
     }
@@ -161,11 +157,11 @@ impl Names {
         changed
     }
 
-    /// A definition that takes the rows of dead actors in the clock out of every message, if there are enough of them.
-    /// It is not learned by that.
+    /// A definition that takes the rows of dead actors in the clock out of every message, if there are `enough` of them
+    /// (N6). It is not learned by that.
     ///
     /// `dead` may err: a row that goes on growing is named with what it has, and the rest of it stays a row.
-    pub(crate) fn propose(&self, clock: &DotSet, dead: impl FnMut(Actor) -> bool) -> Option<Definition> {
+    pub(crate) fn propose(&self, clock: &DotSet, enough: usize, dead: impl FnMut(Actor) -> bool) -> Option<Definition> {
         let rest = match &self.head {
             // A head is inside the clock that it was adopted for. Another clock may have come back with a backup.
             Some(head) if head.dots.is_subset(clock) => clock.minus(&head.dots),
@@ -173,7 +169,7 @@ impl Names {
             None => clock.clone(),
         };
         let rows = rest.part(dead);
-        if rows.actors().count() < Self::ROWS { None } else { Definition::new(self.head(), rows) }
+        if rows.actors().count() < enough { None } else { Definition::new(self.head(), rows) }
     }
 
     /// The set as a name and the rest: the head if it is inside, else the longest name that is. Only names that are

@@ -236,11 +236,11 @@ fn nine_rows() -> DotSet {
 #[test]
 fn rows_of_dead_actors_get_a_name_when_there_are_enough_of_them() {
     let mut names = Names::new(SECRET);
-    assert_eq!(names.propose(&nine_rows(), |actor| actor.start < Start(3)), None, "six");
+    assert_eq!(names.propose(&nine_rows(), 8, |actor| actor.start < Start(3)), None, "six");
     let seven = |actor: Actor| actor != dot(1, 1, 1).actor && actor != dot(2, 1, 1).actor;
-    assert_eq!(names.propose(&nine_rows(), seven), None);
+    assert_eq!(names.propose(&nine_rows(), 8, seven), None);
     let eight = |actor: Actor| actor != dot(2, 3, 1).actor;
-    let definition = names.propose(&nine_rows(), eight).expect("eight");
+    let definition = names.propose(&nine_rows(), 8, eight).expect("eight");
     assert_eq!(definition.rows(), &nine_rows().minus(&dots([dot(2, 3, 1)])));
     assert_eq!(names.head(), None, "to propose is not to learn");
 
@@ -251,14 +251,14 @@ fn rows_of_dead_actors_get_a_name_when_there_are_enough_of_them() {
     let mut clock = nine_rows();
     clock.insert(dot(1, 1, 3));
     (4..10).for_each(|start| _ = clock.insert(dot(1, start, 1)));
-    assert_eq!(names.propose(&clock, eight), None, "seven");
+    assert_eq!(names.propose(&clock, 8, eight), None, "seven");
     clock.insert(dot(3, 9, 1));
-    let definition = names.propose(&clock, eight).expect("eight more");
+    let definition = names.propose(&clock, 8, eight).expect("eight more");
     assert_eq!(definition.parent(), Some(first));
     let second = names.learn(&definition).unwrap();
     assert!(names.adopt(&clock));
     assert_eq!(names.compress(&clock, |_| true), Named { head: Some(second), rest: dots([dot(2, 3, 1)]) });
-    assert_eq!(names.propose(&nine_rows(), |_| true), None, "a clock that came back from a backup");
+    assert_eq!(names.propose(&nine_rows(), 8, |_| true), None, "a clock that came back from a backup");
     assert!(names.adopt(&nine_rows()));
     assert_eq!(names.head(), Some(first));
 }
@@ -358,9 +358,9 @@ fn restarts(count: u64, written: u64) -> Sizes {
         let row: DotSet = (1..=written).filter(|&at| at != lost).map(|counter| Dot { actor, counter }).collect();
         clock.union_with(&row);
         let dead = |actor: Actor| current[actor.node.0 as usize] != actor.start;
-        if let Some(definition) = names.propose(&clock, dead) {
+        if let Some(definition) = names.propose(&clock, 8, dead) {
             let name = names.learn(&definition).unwrap();
-            let key = line_key(PartitionId(0), 1, name);
+            let key = line_key(PartitionId(0), name);
             stored += key.len() + bytes(|out| encode_line(&key, &definition, out)).len();
             names.adopt(&clock);
         }

@@ -217,7 +217,8 @@ impl<S: Storage> Shard<S> {
         let others = || owners.iter().copied().filter(|&owner| owner != me);
         // One makes it, lest each should make another. Two that both think it is their turn do no harm.
         if owners.first() == Some(&me)
-            && let Some(definition) = self.names.propose(partition, self.replica.clock(partition))
+            && let Some(definition) =
+                self.names.propose(partition, self.replica.clock(partition), self.shared.limits.named_rows)
         {
             match self.names.learn(&mut self.storage, partition, std::slice::from_ref(&definition)) {
                 Ok(learned) => {

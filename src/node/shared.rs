@@ -3,13 +3,10 @@
 use std::sync::Arc;
 
 use super::setup::{Keyspace, Setup};
-use crate::causality::{Context, Identity};
+use crate::causality::Identity;
 use crate::config::{ConfigError, Limits, Timing};
 use crate::coordinate::{Patience, Roster};
-use crate::error::ContextError;
 use crate::ids::{Actor, KeyspaceId, NodeId, Start};
-use crate::key::Key;
-use crate::names::Unknown;
 use crate::replica::Cap;
 use crate::ring::Layout;
 use crate::suspicion::Peers;
@@ -83,12 +80,5 @@ impl Shared {
 
     pub(super) const fn shard_of_number(number: u64) -> usize {
         (number & ((1 << SHARD_BITS) - 1)) as usize
-    }
-
-    pub(super) fn context(&self, keyspace: KeyspaceId, key: &[u8], bytes: &[u8]) -> Result<Context, ContextError> {
-        let key = Key::new(&self.identity.secret, keyspace, key);
-        Context::from_bytes(&self.identity, key.position(), bytes, self.limits.context, |named| {
-            named.head.map_or_else(|| Ok(named.rest.clone()), |name| Err(Unknown(name)))
-        })
     }
 }

@@ -84,6 +84,7 @@ impl Player {
         let mut limits = Limits {
             siblings: settings.siblings as usize,
             hint_bytes: settings.hint_bytes,
+            named_rows: 1,
             dot_log: settings.dot_log as usize,
             ..Limits::default()
         };

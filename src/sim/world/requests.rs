@@ -101,6 +101,7 @@ impl Sim {
     pub fn start(&mut self, node: NodeId, request: Request) -> Ticket {
         let ticket = Ticket(self.next_ticket);
         self.next_ticket += 1;
+        let request = self.as_bytes(node, request);
         let process = self.nodes.get_mut(&node).expect("a member");
         if process.paused.is_some() {
             let (start, request) = (process.starts, Box::new(request));
@@ -109,6 +110,19 @@ impl Sim {
             self.step(node, Input::Request(ticket, request));
         }
         ticket
+    }
+
+    /// The request as it comes over a network: its context has been bytes. One that doesn't open is left as it is, for
+    /// the node to refuse.
+    fn as_bytes(&self, node: NodeId, request: Request) -> Request {
+        match (request, &self.nodes[&node].node) {
+            (Request::Put { keyspace, key, value, context, options }, Some(running)) => {
+                let opened = running.context(keyspace, &key, &context.to_bytes());
+                let context = opened.unwrap_or(context);
+                Request::Put { keyspace, key, value, context, options }
+            }
+            (request, _) => request,
+        }
     }
 
     /// Runs until the request is answered; nothing if `node` is down or goes down first.
