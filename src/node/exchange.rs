@@ -196,7 +196,8 @@ impl<S: Storage> Shard<S> {
             };
             let Some(&(partition, peer)) = self.exchanges.waiting.keys().find(free) else { return };
             let full = self.exchanges.waiting.remove(&(partition, peer)) == Some(true);
-            let question = if full { Question::Survey } else { Question::Since(Arc::clone(self.replica.clock(partition))) };
+            let question =
+                if full { Question::Survey } else { Question::Since(Arc::clone(self.replica.clock(partition))) };
             let losses = self.replica.losses(partition);
             let exchange = Exchange { peer, partition, losses, step: 0, question, sent: 0, full: None, preview: None };
             let number = self.operations.add(Operation::Exchange(Box::new(exchange)), self.now.time);

@@ -45,6 +45,7 @@ const RARE: &[&str] = &[
     "put counted fallbacks",
     "put kept by its coordinator alone",
     "put refused at the sibling cap",
+    "put refused for a name that nobody in reach knows",
     "put refused because the object had changed",
     "put refused for a clock ahead",
     "put repeated under its name",
@@ -156,6 +157,7 @@ impl Coverage {
             }
             PutError::TooManySiblings { .. } => self.count("put refused at the sibling cap", 1),
             PutError::ObjectTooLarge { .. } => self.count("put refused because the object would be too large", 1),
+            PutError::UnknownName => self.count("put refused for a name that nobody in reach knows", 1),
             PutError::Changed => self.count("put refused because the object had changed", 1),
             _ => {}
         }

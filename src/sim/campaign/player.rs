@@ -407,7 +407,7 @@ impl Player {
                 write.outcome = Outcome::Refused;
                 self.turned_away.push(number);
             }
-            PutError::Storage(_) | PutError::Read(_) | PutError::Changed => {
+            PutError::Storage(_) | PutError::Read(_) | PutError::Changed | PutError::UnknownName => {
                 write.outcome = Outcome::Refused;
             }
             other => return broken(Property::NoGarbage, format!("w{number} ended with {other}")),
