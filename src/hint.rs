@@ -444,7 +444,7 @@ mod tests {
         let mut hints = kept(&mut storage, &updates);
         hints.keep(&mut storage, NodeId(4), &key("k"), &update(50, 1), &Limits::default()).unwrap();
         let batch = |hint_batch, object| {
-            let limits = Limits { hint_batch, object, ..Limits::default() };
+            let limits = Limits { object, hint_batch, ..Limits::default() };
             HintStore::batch(&storage, &SECRET, TARGET, &limits).unwrap()
         };
         let all = batch(100, 1 << 20);
