@@ -403,8 +403,8 @@ mod tests {
         assert_eq!(bytes[34..50], GOLDEN_NAME.to_le_bytes());
         assert_eq!(bytes[50..], [1, 2, 3, 0, 0, 0, 0, 0, 0, 0, 0, 1, 2, 0], "and 4");
     }
-    const GOLDEN_NAME: u128 = 0xccf79827651d92eea4de38bbd7e7a559;
-    const GOLDEN_NAMED_SEAL: u128 = 0xaca35be2c44fe584aff65b977e1e26c6;
+    const GOLDEN_NAME: u128 = 0xb332adb34e946421f5ff25ec5d112028;
+    const GOLDEN_NAMED_SEAL: u128 = 0xb025077a8ede75b4798b86d4688ff5c6;
     const GOLDEN_SEAL: u128 = 0xdaa48c37682fd14ba97898be3faa93f2;
 
     #[test]

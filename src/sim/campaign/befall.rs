@@ -44,6 +44,7 @@ impl Player {
                 }
                 self.crash(node, 0)?;
                 self.sim.restore(node);
+                self.set_back = true;
                 self.start_forgetful(node)?;
             }
             Action::LoseData { node } => {
@@ -56,7 +57,7 @@ impl Player {
                 self.end_clone(NodeId(node));
                 self.sim.clone_node(NodeId(node));
                 // What the second process has acknowledged goes with it.
-                self.amnesia = true;
+                (self.amnesia, self.set_back) = (true, true);
             }
             Action::EndClone { node } => return Ok(self.end_clone(NodeId(node))),
             Action::Loss { percent } => self.sim.network.loss = percent as u8,

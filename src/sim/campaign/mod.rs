@@ -82,9 +82,12 @@ pub fn play(story: &Story) -> Run {
 /// If the story has no such node.
 #[must_use]
 pub fn play_recorded(story: &Story, node: NodeId) -> (Run, Recording, Setup) {
-    let (run, sim) = run(Player::new(story, Some(node)), story);
+    let player = Player::new(story, Some(node));
+    // Later starts may be opened otherwise.
+    let setup = player.sim.setup(node);
+    let (run, sim) = run(player, story);
     let recording = sim.recording().expect("a node of the story").clone();
-    (run, recording, sim.setup(node))
+    (run, recording, setup)
 }
 
 fn run(mut player: Player, story: &Story) -> (Run, Sim) {
@@ -94,7 +97,7 @@ fn run(mut player: Player, story: &Story) -> (Run, Sim) {
         .and_then(|()| player.core_serves())
         .and_then(|()| player.all_agree())
         .map(|()| player.forget_what_coordinators_lost())
-        .and_then(|()| player.history.check(&story.settings, player.amnesia));
+        .and_then(|()| player.history.check(&story.settings, player.set_back));
     let mut coverage = player.coverage;
     for node in player.sim.members() {
         if let Some(node) = player.sim.node(node) {

@@ -29,6 +29,8 @@ pub(super) struct Player {
     pub(super) coverage: Coverage,
     /// A node has lost what it had made durable.
     pub(super) amnesia: bool,
+    /// A node has an older state than it had once, and can't know: a backup, or a copy of another's disk.
+    pub(super) set_back: bool,
     /// Bytes that a node had stored were damaged.
     pub(super) damage: bool,
     limits: Limits,
@@ -122,6 +124,7 @@ impl Player {
             history: History::default(),
             coverage,
             amnesia: false,
+            set_back: false,
             damage: false,
             limits,
             keyspace,

@@ -69,7 +69,7 @@ impl History {
     ///
     /// # Errors
     /// The first that doesn't.
-    pub fn check(&self, settings: &Settings, amnesia: bool) -> Verdict {
+    pub fn check(&self, settings: &Settings, set_back: bool) -> Verdict {
         let reconciling = settings.reconciling();
         self.no_phantom()?;
         if reconciling != Reconciling::Latest {
@@ -84,7 +84,7 @@ impl History {
             self.superseded_for_good()?;
         }
         // A node that forgot what it had acknowledged is the exception that every quorum makes.
-        if settings.is_register() && !amnesia && reconciling == Reconciling::Keep {
+        if settings.is_register() && !set_back && reconciling == Reconciling::Keep {
             self.register()?;
             self.sessions()?;
             if settings.polite == 1 {

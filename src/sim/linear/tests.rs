@@ -4,7 +4,7 @@ use std::time::Duration;
 
 use super::*;
 use crate::causality::Context;
-use crate::config::{Mode, Quorum};
+use crate::config::{Mode, Quorum, Timing};
 use crate::ids::{NodeId, Ticket};
 use crate::node::Keyspace;
 use crate::reconcile::LastWriteWins;
@@ -230,7 +230,10 @@ fn a_history_of_five_thousand_operations_is_checked_and_one_wrong_read_in_it_fou
 fn simulated(seed: u64, tail: Duration, alone: bool) -> Vec<Operation> {
     let quorum = Quorum::new(3, 1, 3).expect("a quorum");
     let keyspace = Keyspace::new("default").quorum(quorum).mode(Mode::Strict).reconciler(LastWriteWins);
-    let mut sim = Sim::builder(5, seed).keyspaces(vec![keyspace.clone()]).encode(false).build();
+    // What is said between requests would only be more steps of the simulation.
+    let timing = Timing { exchange: Duration::MAX, ..Timing::default() };
+    let builder = Sim::builder(5, seed).keyspaces(vec![keyspace.clone()]);
+    let mut sim = builder.timing(timing).encode(false).build();
     sim.network.tail = tail;
     let mut history = Vec::new();
     let mut waiting: [Option<(Ticket, Call, Time)>; 6] = [None; 6];
