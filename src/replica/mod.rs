@@ -439,3 +439,6 @@ fn put_record(batch: &mut Batch, name: &[u8], record: &Record, change: &Change) 
         batch.put_with(Space::Objects, |out| out.extend_from_slice(name), |out| record.encode_into(name, out));
     }
 }
+
+#[cfg(test)]
+mod tests;

@@ -1,0 +1,268 @@
+//! Schedules that random ones are too rare to meet, each of which tells two designs apart.
+
+use super::*;
+
+fn nothing_is_left(owners: &mut [Owner; 3], key: &Key) {
+    for by_trees in [false, true] {
+        exchange_all(owners, by_trees);
+        for owner in owners.iter() {
+            assert_eq!((owner.live(key), owner.replica.unsettled()), (vec![], 0), "at {}", owner.node);
+            assert_eq!(owner.storage.len(Space::Objects), 0, "at {}", owner.node);
+        }
+    }
+    equal_clocks(owners);
+}
+
+fn equal_clocks(owners: &[Owner; 3]) {
+    for owner in owners {
+        assert_eq!(owner.clock(), owners[0].clock(), "{} and {}", owner.node, owners[0].node);
+    }
+}
+
+/// A value that a fallback alone has is read there, and deleted through an owner. It comes when all owners know the
+/// delete, and none has kept anything but what to refuse.
+#[test]
+fn latehint() {
+    for by_trees in [false, true] {
+        for at in 0..3 {
+            let (mut owners, k) = (Owner::three(100), key("k"));
+            let hint = of_fallback(1);
+            let delete = owners[1].delete(&k, &hint.covered);
+            owners[0].receive(&k, &delete);
+            owners[2].receive(&k, &delete);
+            exchange_all(&mut owners, by_trees);
+            assert!(owners.iter().all(|owner| owner.replica.unsettled() == 1), "they know what to refuse");
+            owners[at].receive(&k, &hint);
+            assert_eq!(owners[at].live(&k), []);
+            nothing_is_left(&mut owners, &k);
+        }
+    }
+}
+
+/// One says "deleted, and with it a write that I have not seen", another has nothing: their lists of live versions are
+/// equal. Who then takes the first one's clock takes the delete's dot without the delete, and the write that comes
+/// afterwards stays.
+#[test]
+fn digest() {
+    let (mut owners, k) = (Owner::three(100), key("k"));
+    let write = owners[1].put(&k, &DotSet::new());
+    let seen = owners[1].context(&k);
+    owners[0].delete(&k, &seen);
+    let [zero, _, two] = &mut owners;
+    full(two, zero);
+    assert!(zero.clock().is_subset(two.clock()));
+    two.receive(&k, &write);
+    assert_eq!(two.live(&k), []);
+    nothing_is_left(&mut owners, &k);
+}
+
+/// A hint lands after its key was found equal, absent on both sides, and before the clock of the opening is taken,
+/// which covers both the hint's write and its delete.
+#[test]
+fn endrule() {
+    for late in 0..3 {
+        let (mut owners, k) = (Owner::three(100), key("k"));
+        let hint = of_fallback(1);
+        owners[0].receive(&k, &hint);
+        // So many others that there is a step to come between.
+        for number in 0..8 {
+            let other = key(&format!("other {number}"));
+            owners[0].put(&other, &DotSet::new());
+        }
+        let seen = owners[0].context(&k);
+        owners[0].delete(&k, &seen);
+        let [zero, one, _] = &mut owners;
+        let mut full = Full::begin(one, zero);
+        for step in 0.. {
+            if step == late {
+                one.receive(&k, &hint);
+                assert_eq!(one.live(&k).len(), 1);
+            }
+            match full.ask(one, zero) {
+                Went::On => full.take(one),
+                went => {
+                    assert!(went == Went::Complete && step > late, "{went:?} after {step}");
+                    break;
+                }
+            }
+        }
+        assert_eq!(one.live(&k), [], "{late}");
+        exchange_all(&mut owners, false);
+        assert!(owners.iter().all(|owner| owner.live(&k).is_empty()), "{late}");
+        equal_clocks(&owners);
+    }
+}
+
+/// A disk is restored from a backup, and whoever is asked knows of nothing since: the write that the lost disk had
+/// acknowledged lives in a fallback's hint alone. It must not die of the first write after the restore.
+#[test]
+fn quorumshake() {
+    let (mut owners, k) = (Owner::three(100), key("k"));
+    let backup = owners[0].storage.clone();
+    let hint = owners[0].put(&k, &DotSet::new());
+    owners[0].storage = backup;
+    owners[0].restart();
+    for from in 1..3 {
+        let (zero, from) = pair(&mut owners, 0, from);
+        full(zero, from);
+    }
+    let second = owners[0].put(&k, &DotSet::new());
+    owners[1].receive(&k, &second);
+    owners[2].receive(&k, &second);
+    owners[2].receive(&k, &hint);
+    both_are_kept(&mut owners, &k);
+}
+
+/// The same where not even a fallback has it: a message is on its way.
+#[test]
+fn inflight() {
+    let (mut owners, k) = (Owner::three(100), key("k"));
+    let backup = owners[0].storage.clone();
+    let held = owners[0].put(&k, &DotSet::new());
+    owners[0].storage = backup;
+    owners[0].restart();
+    for from in 1..3 {
+        let (zero, from) = pair(&mut owners, 0, from);
+        full(zero, from);
+    }
+    let second = owners[0].put(&k, &DotSet::new());
+    owners[2].receive(&k, &held);
+    owners[1].receive(&k, &second);
+    owners[2].receive(&k, &second);
+    both_are_kept(&mut owners, &k);
+}
+
+fn both_are_kept(owners: &mut [Owner; 3], key: &Key) {
+    for by_trees in [false, true] {
+        exchange_all(owners, by_trees);
+        for owner in owners.iter() {
+            assert_eq!(owner.live(key).len(), 2, "at {}", owner.node);
+        }
+        equal_clocks(owners);
+    }
+}
+
+/// The log has lost a line: whoever lacks that dot is not served from it as if there were nothing else.
+#[test]
+fn noesc() {
+    let mut owners = Owner::three(2);
+    let keys: Vec<_> = (0..5).map(|number| key(&format!("{number}"))).collect();
+    for key in &keys {
+        owners[0].put(key, &DotSet::new());
+    }
+    let [zero, one, _] = &mut owners;
+    assert!(!pull(one, zero));
+    assert_eq!(one.clock(), &DotSet::new());
+    full(one, zero);
+    assert!(keys.iter().all(|key| one.live(key).len() == 1) && one.clock() == zero.clock());
+}
+
+/// What is written at the other side during an exchange was looked for in no bucket that had been compared before: the
+/// clock of the opening is taken, and no later one.
+#[test]
+fn endclock() {
+    let mut owners = Owner::three(100);
+    let keys: Vec<_> = (0..20).map(|number| key(&format!("{number}"))).collect();
+    for key in &keys[..10] {
+        owners[0].put(key, &DotSet::new());
+    }
+    let [zero, one, _] = &mut owners;
+    let opening = zero.clock().clone();
+    let mut full = Full::begin(one, zero);
+    for later in &keys[10..] {
+        match full.ask(one, zero) {
+            Went::On => full.take(one),
+            _ => break,
+        }
+        zero.put(later, &DotSet::new());
+    }
+    while full.ask(one, zero) == Went::On {
+        full.take(one);
+    }
+    assert_eq!(one.clock(), &opening);
+    exchange_all(&mut owners, false);
+    for owner in &owners {
+        assert!(keys.iter().all(|key| owner.live(key) == owners[0].live(key)), "at {}", owner.node);
+    }
+    equal_clocks(&owners);
+}
+
+/// A key that the other side doesn't have is fetched as absent, with all that its clock speaks for: else it would stay.
+#[test]
+fn noabsent() {
+    let (mut owners, k) = (Owner::three(0), key("k"));
+    let write = owners[0].put(&k, &DotSet::new());
+    owners[1].receive(&k, &write);
+    let seen = owners[0].context(&k);
+    owners[0].delete(&k, &seen);
+    let [zero, one, _] = &mut owners;
+    assert!(!pull(one, zero), "nothing is in the log");
+    full(one, zero);
+    assert_eq!(one.live(&k), []);
+    nothing_is_left(&mut owners, &k);
+}
+
+/// An exchange that is broken off after any step leaves nothing that another one, or a restart, would stumble over.
+#[test]
+fn an_exchange_that_is_cut_at_any_step_goes_on_with_another_peer() {
+    for cut in 0.. {
+        let mut owners = Owner::three(4);
+        let keys: Vec<_> = (0..30).map(|number| key(&format!("{number}"))).collect();
+        for (number, key) in keys.iter().enumerate() {
+            let write = owners[number % 3].put(key, &DotSet::new());
+            for (at, owner) in owners.iter_mut().enumerate() {
+                if number >> at & 1 == 0 {
+                    owner.receive(key, &write);
+                }
+            }
+            let seen = owners[0].context(key);
+            if number % 4 == 0 {
+                owners[0].delete(key, &seen);
+            } else if number % 4 == 1 {
+                let second = owners[0].put(key, &seen);
+                owners[1].receive(key, &second);
+            }
+        }
+        let before = owners[2].clock().clone();
+        let [zero, one, two] = &mut owners;
+        let mut began = Full::begin(two, zero);
+        let mut complete = false;
+        for _ in 0..cut {
+            if began.ask(two, zero) != Went::On {
+                complete = true;
+                break;
+            }
+            began.take(two);
+        }
+        if !complete {
+            assert_eq!(two.clock(), &before, "the records alone move no clock");
+        }
+        match cut % 3 {
+            0 => two.restart(),
+            1 => zero.restart(),
+            _ => {}
+        }
+        full(two, one);
+        full(two, zero);
+        for key in &keys {
+            // Zero has issued every second event, and its clock is in two's: what it knows to be gone is gone.
+            for dot in two.live(key) {
+                assert!(zero.live(key).contains(&dot) || !zero.clock().contains(dot), "{cut}");
+            }
+            for dot in zero.live(key).into_iter().chain(one.live(key)) {
+                let known_gone =
+                    [&zero, &one].iter().any(|it| it.clock().contains(dot) && !it.live(key).contains(&dot));
+                assert!(two.live(key).contains(&dot) || known_gone, "{cut}");
+            }
+        }
+        exchange_all(&mut owners, false);
+        for key in &keys {
+            assert!(owners.iter().all(|owner| owner.live(key) == owners[0].live(key)), "{cut}");
+        }
+        equal_clocks(&owners);
+        if complete {
+            assert!(cut > 5, "there were steps to be cut");
+            break;
+        }
+    }
+}
