@@ -279,13 +279,17 @@ impl<S: Storage> Shard<S> {
         {
             return self.end_exchange(number);
         }
+        let since = matches!(exchange.question, Question::Since(_));
+        let survey = matches!(exchange.question, Question::Survey);
         let next = match told.result {
             // It has nothing that this node lacks, or nothing that is a while old. Or it is busy with itself, or of
             // another layout: the next round will see.
-            Ok(Answer::Nothing) | Err(_) => Ok(None),
-            Ok(Answer::TooOld) => Ok(Some(Question::Survey)),
-            Ok(Answer::Page(page)) => self.take_page(partition, from, &page),
-            Ok(Answer::Surveyed(surveyed)) => self.take_survey(number, partition, life, surveyed),
+            Ok(Answer::Nothing) if since => Ok(None),
+            Err(_) => Ok(None),
+            Ok(Answer::TooOld) if since => Ok(Some(Question::Survey)),
+            Ok(Answer::Page(page)) if since => self.take_page(partition, from, &page),
+            Ok(Answer::Surveyed(surveyed)) if survey => self.take_survey(number, partition, life, surveyed),
+            // One that doesn't fit the question could go on without an end.
             Ok(answer) => self.take_step(number, partition, from, answer),
         };
         match next {
@@ -397,6 +401,9 @@ impl<S: Storage> Shard<S> {
         asked: &[u64],
         records: &Records,
     ) -> Result<(), Mistaken> {
+        if records.items.iter().any(|item| self.partition(&item.key) != partition) {
+            return Err(Mistaken);
+        }
         let positions = full.records(asked, records)?;
         let mut absent = Vec::new();
         for &position in &positions {

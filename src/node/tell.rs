@@ -33,7 +33,10 @@ impl<S: Storage> Shard<S> {
         let known = ask.partition.0 < self.shared.layout.partitions() && self.replica.owns(ask.partition);
         let result = match self.check_layout(from, ask.layout) {
             Err(refusal) => Err(refusal),
-            Ok(()) if !known => Err(Refusal::NotAnOwner),
+            Ok(()) if !known => {
+                self.counters.refused += 1;
+                Err(Refusal::NotAnOwner)
+            }
             Ok(()) => self.answer_step(ask.partition, ask.question),
         };
         let losses = if known { self.replica.losses(ask.partition) } else { 0 };

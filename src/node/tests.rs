@@ -1,5 +1,7 @@
 //! What no client and no honest peer brings about: made by hand, from inside.
 
+mod exchange;
+
 use std::ops::ControlFlow;
 use std::sync::Arc;
 
