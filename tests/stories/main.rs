@@ -3,6 +3,7 @@
 
 mod acknowledged;
 mod damage;
+mod deletes;
 mod exchange;
 mod failure;
 mod handoff;

@@ -202,6 +202,26 @@ fn noabsent() {
     nothing_is_left(&mut owners, &k);
 }
 
+/// Between a stale replica and one that knows of a delete, in either direction, by clocks or by the trees: the one that
+/// has something where the other has nothing is not the newer for it.
+#[test]
+fn in_both_directions_with_a_stale_replica() {
+    for (log, asker) in [(100, 0), (100, 1), (0, 0), (0, 1)] {
+        let (mut owners, k) = (Owner::three(log), key("k"));
+        let write = owners[0].put(&k, &DotSet::new());
+        owners[1].receive(&k, &write);
+        let seen = owners[0].context(&k);
+        owners[0].delete(&k, &seen);
+        let (b, a) = pair(&mut owners, asker, 1 - asker);
+        if !pull(b, a) {
+            full(b, a);
+        }
+        assert_eq!(owners[0].live(&k), [], "{asker}, {log}");
+        assert_eq!(owners[1].live(&k).is_empty(), asker == 1, "{asker}, {log}");
+        nothing_is_left(&mut owners, &k);
+    }
+}
+
 /// An exchange that is broken off after any step leaves nothing that another one, or a restart, would stumble over.
 #[test]
 fn an_exchange_that_is_cut_at_any_step_goes_on_with_another_peer() {
