@@ -5,7 +5,7 @@ use std::time::Duration;
 use quorate::config::{Limits, Timing};
 use quorate::sim::Sim;
 use quorate::storage::Space;
-use quorate::{GetOptions, NodeId, PutOptions};
+use quorate::{Context, Event, GetOptions, NodeId, PutOptions};
 
 const KEYS: usize = 40;
 
@@ -102,4 +102,99 @@ fn a_record_that_rots_is_found_by_nobody_reading_it_and_comes_back() {
     sim.run_for(Duration::from_secs(120));
     sim.heal_all();
     assert!(equal(&sim));
+}
+
+/// Nothing moves any more, and nobody owes anything.
+fn is_idle(sim: &mut Sim) {
+    assert!(equal(sim));
+    let before = sim.counters();
+    sim.run_for(Duration::from_secs(600));
+    let after = sim.counters();
+    assert_eq!((after.exchanged, after.full_exchanges), (before.exchanged, before.full_exchanges));
+    assert_eq!((after.repairs, sim.debts()), (before.repairs, vec![]));
+}
+
+/// One of three takes a write alone: the others are out of its reach, and hints find no room.
+fn write_alone(sim: &mut Sim, numbers: std::ops::Range<usize>, value: &str) {
+    sim.isolate(NodeId(2));
+    let alone = PutOptions { w: Some(1), ..PutOptions::default() };
+    for number in numbers {
+        let r = GetOptions { r: Some(1), ..GetOptions::default() };
+        let seen = sim.get_with(NodeId(2), &key(number), r).expect("it asks itself");
+        let value = format!("{value} {number}");
+        sim.put_with(NodeId(2), &key(number), Some(&value), &seen.context, alone.clone()).expect("it is enough");
+    }
+    sim.heal();
+}
+
+/// Riak's `verify_aae`, which writes without a single read, and waits: a partition that is lost, keys that fewer than N
+/// owners have, keys that fewer than N have the latest of. All come home, and then it is quiet.
+#[test]
+fn verify_aae_a_lost_partition() {
+    for node in 1..=3 {
+        let mut sim = without_hints(Limits::default());
+        write_all(&mut sim, NodeId(1), "first");
+        sim.heal_all();
+        sim.crash(NodeId(node));
+        sim.lose_data(NodeId(node));
+        sim.restart(NodeId(node));
+        sim.heal_all();
+        assert_eq!(sim.stored(NodeId(node), &key(7)), ["first 7"]);
+        is_idle(&mut sim);
+    }
+}
+
+#[test]
+fn verify_aae_fewer_than_n_written() {
+    for dot_log in [4, 1_024] {
+        let mut sim = without_hints(Limits { dot_log, ..Limits::default() });
+        write_alone(&mut sim, 0..KEYS, "first");
+        assert!(sim.stored(NodeId(1), &key(7)).is_empty() && sim.stored(NodeId(3), &key(7)).is_empty());
+        sim.heal_all();
+        assert_eq!(sim.stored(NodeId(3), &key(7)), ["first 7"]);
+        is_idle(&mut sim);
+    }
+}
+
+#[test]
+fn verify_aae_fewer_than_n_updated() {
+    for dot_log in [4, 1_024] {
+        let mut sim = without_hints(Limits { dot_log, ..Limits::default() });
+        write_all(&mut sim, NodeId(1), "first");
+        sim.heal_all();
+        write_alone(&mut sim, 0..KEYS / 2, "second");
+        assert_eq!(sim.stored(NodeId(1), &key(7)), ["first 7"]);
+        sim.heal_all();
+        assert_eq!(
+            (sim.stored(NodeId(1), &key(7)), sim.stored(NodeId(1), &key(KEYS - 1))),
+            (vec!["second 7".into()], vec![format!("first {}", KEYS - 1)])
+        );
+        is_idle(&mut sim);
+    }
+}
+
+/// Riak's `partition_repair`: what one node has of one partition is destroyed, and only that is filled again.
+#[test]
+fn partition_repair() {
+    let timing = Timing { scrub: Duration::from_secs(60), ..Timing::default() };
+    for nth in [0, 11, 29] {
+        let mut sim = Sim::builder(3, 7).partitions(4).timing(timing.clone()).build();
+        write_all(&mut sim, NodeId(1), "first");
+        for number in 0..KEYS / 4 {
+            sim.delete(NodeId(3), &key(number), &Context::empty()).expect("all are up");
+        }
+        sim.heal_all();
+        let before = sim.counters();
+        assert!(sim.rot(NodeId(2), 0, Space::Objects, nth));
+        sim.run_for(Duration::from_secs(120));
+        sim.heal_all();
+        let events = |wanted: fn(&Event) -> bool| {
+            sim.events().iter().filter(|(_, node, event)| *node == NodeId(2) && wanted(event)).count()
+        };
+        assert_eq!(events(|event| matches!(event, Event::PartitionLost(_))), 1);
+        assert_eq!(events(|event| matches!(event, Event::PartitionRefilled(_))), 1);
+        assert!(sim.counters().exchanged_needed - before.exchanged_needed < KEYS as u64, "not the other partitions");
+        assert!(sim.stored(NodeId(2), &key(1)).is_empty(), "what was deleted is not among it");
+        is_idle(&mut sim);
+    }
 }
