@@ -11,6 +11,7 @@ use crate::dots::DotSet;
 use crate::ids::Start;
 use crate::merkle::{Level, Nodes, Tree, differing_keys};
 use crate::message::{Keys, Question, Records, Surveyed};
+use crate::mutant::{self, Mutant};
 
 /// A full exchange in progress.
 #[derive(Debug)]
@@ -42,6 +43,10 @@ const POSITIONS: usize = 256;
 impl FullExchange {
     /// Begins with what the other side surveyed; `own` is this side's tree.
     pub(crate) fn new(surveyed: Surveyed, life: (Start, u32), own: &Tree, preview: bool) -> Self {
+        let mut surveyed = surveyed;
+        if mutant::is(Mutant::EqualWhenUnsettled) {
+            surveyed.unsettled.clear();
+        }
         let differs = own.summary().short() != surveyed.root;
         Self {
             life,
@@ -138,12 +143,17 @@ impl FullExchange {
         if records.items.iter().any(|item| !done.contains(&item.key.upper_position())) {
             return Err(Mistaken);
         }
+        if mutant::is(Mutant::LaterClock) {
+            self.opening = Arc::clone(&records.clock);
+        }
         self.wanted.retain(|position| !done.contains(position));
         Ok(done)
     }
 
     /// These are to be fetched again.
     pub(crate) fn want(&mut self, positions: impl IntoIterator<Item = u64>) {
-        self.wanted.extend(positions);
+        if !mutant::is(Mutant::FetchOnce) {
+            self.wanted.extend(positions);
+        }
     }
 }

@@ -127,6 +127,26 @@ mutants! {
     ExchangeOutlivesPeer = "exchange-outlives-peer",
     /// The clock takes in the opening's before all records have come.
     OpeningBeforeRecords = "opening-before-records",
+    /// Where the log of dots has gaps, an exchange by clocks shows what is left of it.
+    ServeGaps = "serve-gaps",
+    /// A full exchange takes keys for equal whose live versions are, though one side has yet to refuse something.
+    EqualWhenUnsettled = "equal-when-unsettled",
+    /// A key into which something came during a full exchange is not fetched again.
+    FetchOnce = "fetch-once",
+    /// A full exchange ends with the clock that came with the last records.
+    LaterClock = "later-clock",
+    /// That a key is absent is taken in without the clock that knows why.
+    AbsentForNothing = "absent-for-nothing",
+    /// A page of records is taken in without the clock that goes with it.
+    PageWithoutClock = "page-without-clock",
+    /// The digest keeps what was deleted.
+    DigestKeepsDeletes = "digest-keeps-deletes",
+    /// Records that are not what was written pass for right.
+    ScrubBelieves = "scrub-believes",
+    /// A partition that has lost something keeps its clock.
+    LoseKeepsClock = "lose-keeps-clock",
+    /// A partition that has lost something is whole after one exchange.
+    RefillAfterOne = "refill-after-one",
     /// A frame's checksum is not looked at.
     IgnoreChecksum = "ignore-checksum",
 }

@@ -5,11 +5,12 @@ use std::sync::Mutex;
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::time::Duration;
 
-use quorate::config::Limits;
+use quorate::config::{Limits, Timing};
 use quorate::mutant::{Mutant, switch};
 use quorate::sim::campaign::{Coverage, Story, play};
-use quorate::sim::{DiskFault, Sim};
-use quorate::{Mode, PutOptions};
+use quorate::sim::{DiskFault, Sim, SimBuilder};
+use quorate::storage::Space;
+use quorate::{Context, Event, Mode, PutOptions};
 
 /// Whether every fault was found within so many seeds.
 pub(crate) fn hunt(seeds: u64, threads: usize) -> bool {
@@ -71,7 +72,119 @@ const STORIES: &[NamedStory] = &[
     ("a replica that can't read, and one that is behind", unreadable),
     ("a replica loses power when its acknowledgement has arrived", unsynced),
     ("a write refused at the cap comes again when there is room", refused),
+    ("a stale replica is back, and only the trees can tell what it lacks", by_trees),
+    ("a stale replica is back, and the logs tell what it lacks", by_logs),
+    ("a write that an exchange said to be deleted arrives after it", unsettled),
+    ("a write that is deleted arrives in the middle of an exchange", amid),
+    ("a node starts again when all is deleted", nothing_left),
+    ("a record rots, and is filled again", rotten),
+    ("a lost disk is filled again by one that is stale", filled_by_one),
 ];
+
+/// Hints find no room: only exchanges bring home what was missed.
+fn by_exchanges(dot_log: usize) -> SimBuilder {
+    let limits = Limits { hint_bytes: 1, dot_log, ..Limits::default() };
+    Sim::builder(3, 1).partitions(1).limits(limits)
+}
+
+fn by_trees() -> bool {
+    stale(2)
+}
+
+fn by_logs() -> bool {
+    stale(1_000)
+}
+
+fn stale(dot_log: usize) -> bool {
+    let mut sim = by_exchanges(dot_log).build();
+    let [a, b, c] = sim.owners("k")[..] else { return false };
+    let keys: Vec<_> = (0..10).map(|number| format!("{number}")).collect();
+    for key in &keys {
+        let _ = sim.put(a, key, "old");
+    }
+    sim.settle();
+    sim.crash(c);
+    for (number, key) in keys.iter().enumerate() {
+        let Ok(seen) = sim.get(a, key) else { return false };
+        let value = (number % 2 == 0).then_some("new");
+        let _ = sim.put_with(b, key, value, &seen.context, PutOptions::default());
+    }
+    sim.run_for(Duration::from_secs(10));
+    sim.restart(c);
+    sim.try_heal_all().is_err() || keys.iter().any(|key| sim.stored(c, key) != sim.stored(a, key))
+}
+
+/// The last owner gets a write so late; the first has it, or what deletes it, and so many others that only the trees
+/// can tell; the second is gone. The first and the last exchange.
+fn late_write(sim: &mut Sim, late: Duration, first_has_it: bool) -> bool {
+    let [a, b, c] = sim.owners("k")[..] else { return false };
+    let one = PutOptions { w: Some(1), ..PutOptions::default() };
+    let arrives = sim.now() + late;
+    sim.network.clog(c, sim.now(), arrives);
+    if !first_has_it {
+        sim.network.cut_one_way(b, a);
+    }
+    let Ok(written) = sim.put_with(b, "k", Some("old"), &Context::empty(), one.clone()) else { return false };
+    sim.run_for(Duration::from_millis(5));
+    sim.heal();
+    sim.isolate(a);
+    for number in 0..20 {
+        let _ = sim.put_with(a, &format!("{number}"), Some("v"), &Context::empty(), one.clone());
+    }
+    let _ = sim.put_with(a, "k", None, &written.context, one);
+    sim.heal();
+    sim.isolate(b);
+    sim.network.slow(c, Duration::from_millis(40));
+    sim.run_until(arrives + Duration::from_secs(15));
+    !sim.stored(c, "k").is_empty()
+}
+
+fn unsettled() -> bool {
+    late_write(&mut by_exchanges(1).build(), Duration::from_secs(60), false)
+}
+
+fn amid() -> bool {
+    (0..120).any(|step| late_write(&mut by_exchanges(1).build(), Duration::from_millis(8_000 + 50 * step), true))
+}
+
+fn nothing_left() -> bool {
+    let mut sim = Sim::builder(3, 1).partitions(1).build();
+    let node = sim.owners("k")[0];
+    let _ = (sim.put(node, "k", "v"), sim.delete(node, "k", &Context::empty()));
+    sim.settle();
+    sim.stop(node);
+    sim.restart(node);
+    sim.run_for(Duration::from_secs(5));
+    sim.events().iter().any(|(_, _, event)| matches!(event, Event::PartitionLost(_)))
+}
+
+fn rotten() -> bool {
+    let timing = Timing { scrub: Duration::from_secs(10), ..Timing::default() };
+    let mut sim = by_exchanges(1_000).timing(timing).build();
+    let owners = sim.owners("k");
+    let _ = (sim.put(owners[0], "k", "v"), sim.put(owners[0], "other", "v"));
+    sim.settle();
+    sim.rot(owners[1], 0, Space::Objects, 0);
+    sim.run_for(Duration::from_secs(30));
+    let healed = sim.try_heal_all().is_ok();
+    !healed || owners.iter().any(|owner| sim.stored(*owner, "k") != ["v"] || sim.stored(*owner, "other") != ["v"])
+}
+
+fn filled_by_one() -> bool {
+    let mut sim = by_exchanges(1_000).quorum(3, 2, 2, Mode::Strict).build();
+    let [a, stale, c] = sim.owners("k")[..] else { return false };
+    sim.isolate(stale);
+    if sim.put(a, "k", "v").is_err() {
+        return false;
+    }
+    sim.crash(c);
+    sim.lose_data(c);
+    sim.heal();
+    sim.isolate(a);
+    sim.restart(c);
+    sim.run_for(Duration::from_secs(60));
+    sim.get(stale, "k").is_ok_and(|found| found.values.is_empty())
+}
 
 fn twice() -> bool {
     let mut sim = Sim::builder(3, 1).quorum(3, 1, 3, Mode::Strict).build();

@@ -17,6 +17,7 @@ use crate::ids::{NodeId, PartitionId};
 use crate::key::Key;
 use crate::merkle::{KeyDigest, Nodes, Tree, digest};
 use crate::message::{Answer, Item, Keys, Mark, Page, Records, Surveyed};
+use crate::mutant::{self, Mutant};
 use crate::storage::{Space, Storage, Stored};
 
 /// How much goes into one answer.
@@ -257,6 +258,9 @@ impl Replica {
 impl Replica {
     /// What of a page's clock its records speak for.
     pub(crate) fn cover_of(&self, partition: PartitionId, page: &Page) -> DotSet {
+        if mutant::is(Mutant::PageWithoutClock) {
+            return DotSet::new();
+        }
         if page.exact {
             let own = &self.state(partition).clock;
             // What both have: of what only the other has, each record names what is of its key.

@@ -276,6 +276,9 @@ impl Replica {
             step.old = digest(&self.secret, key.full(), self.before.iter().copied());
             step.new = digest(&self.secret, key.full(), record.live.iter().map(|entry| entry.dot));
         }
+        if mutant::is(Mutant::DigestKeepsDeletes) && step.new.is_none() {
+            step = Step::default();
+        }
         state.digests.put(&mut self.batch, partition, state.incarnation, step);
         if !mutant::is(Mutant::ForgetDeletes) || !record.is_absent() {
             put_clock(&mut self.batch, partition, state.incarnation, clock, &change.added);

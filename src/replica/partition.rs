@@ -102,7 +102,9 @@ impl Partition {
     pub(super) fn begin(&mut self, life: Life) {
         self.old.push((self.incarnation, DotSet::clone(&self.clock)));
         self.incarnation = life.incarnation();
-        (self.clock, self.calm) = (Arc::default(), Arc::default());
+        if !mutant::is(Mutant::LoseKeepsClock) {
+            (self.clock, self.calm) = (Arc::default(), Arc::default());
+        }
         (self.unsettled, self.swept) = (0, Bytes::default());
         self.log.clear();
         self.digests = Digests::new(Tree::new(self.positions.clone()));

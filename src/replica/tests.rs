@@ -1,5 +1,7 @@
 //! Owners of one partition that exchange, one step at a time, so that anything can happen between two of them.
 
+#[cfg(feature = "mutants")]
+mod controls;
 mod random;
 mod scripts;
 
@@ -58,8 +60,8 @@ impl Owner {
         self.restart();
     }
 
-    /// A record is gone without a trace, and that is found.
-    fn damage(&mut self, nth: usize) {
+    /// A record is gone without a trace.
+    fn lose_record(&mut self, nth: usize) {
         let mut names = Vec::new();
         let all = self.storage.scan(Space::Objects, &[], &mut |name, _| {
             names.push(name.to_vec());
@@ -71,6 +73,11 @@ impl Owner {
             batch.delete(Space::Objects, name);
             self.storage.write(&batch).unwrap();
         }
+    }
+
+    /// A record is gone without a trace, and that is found.
+    fn damage(&mut self, nth: usize) {
+        self.lose_record(nth);
         let _ = self.replica.lose(&mut self.storage, P).unwrap();
     }
 

@@ -43,7 +43,7 @@ fn latehint() {
 /// equal. Who then takes the first one's clock takes the delete's dot without the delete, and the write that comes
 /// afterwards stays.
 #[test]
-fn digest() {
+pub(super) fn digest() {
     let (mut owners, k) = (Owner::three(100), key("k"));
     let write = owners[1].put(&k, &DotSet::new());
     let seen = owners[1].context(&k);
@@ -59,7 +59,7 @@ fn digest() {
 /// A hint lands after its key was found equal, absent on both sides, and before the clock of the opening is taken,
 /// which covers both the hint's write and its delete.
 #[test]
-fn endrule() {
+pub(super) fn endrule() {
     for late in 0..3 {
         let (mut owners, k) = (Owner::three(100), key("k"));
         let hint = of_fallback(1);
@@ -144,7 +144,7 @@ fn both_are_kept(owners: &mut [Owner; 3], key: &Key) {
 
 /// The log has lost a line: whoever lacks that dot is not served from it as if there were nothing else.
 #[test]
-fn noesc() {
+pub(super) fn noesc() {
     let mut owners = Owner::three(2);
     let keys: Vec<_> = (0..5).map(|number| key(&format!("{number}"))).collect();
     for key in &keys {
@@ -160,7 +160,7 @@ fn noesc() {
 /// What is written at the other side during an exchange was looked for in no bucket that had been compared before: the
 /// clock of the opening is taken, and no later one.
 #[test]
-fn endclock() {
+pub(super) fn endclock() {
     let mut owners = Owner::three(100);
     let keys: Vec<_> = (0..20).map(|number| key(&format!("{number}"))).collect();
     for key in &keys[..10] {
@@ -220,6 +220,30 @@ fn in_both_directions_with_a_stale_replica() {
         assert_eq!(owners[1].live(&k).is_empty(), asker == 1, "{asker}, {log}");
         nothing_is_left(&mut owners, &k);
     }
+}
+
+/// The root of the tree is stored with every write, deletes among them: what the records come to must be the same.
+#[test]
+pub(super) fn a_record_that_is_gone_without_a_trace_is_found() {
+    let [mut owner, ..] = Owner::three(100);
+    for number in 0..6 {
+        owner.put(&key(&format!("{number}")), &DotSet::new());
+    }
+    let k = key("0");
+    let seen = owner.context(&k);
+    owner.delete(&k, &seen);
+    let read_all = |owner: &mut Owner| {
+        owner.replica.scrub(P);
+        while owner.replica.partitions_building().next().is_some() {
+            if let Err(error) = owner.replica.build(&mut owner.storage, P, 2) {
+                return Err(error);
+            }
+        }
+        Ok(())
+    };
+    assert_eq!(read_all(&mut owner), Ok(()));
+    owner.lose_record(3);
+    assert!(super::super::is_damaged(&read_all(&mut owner).unwrap_err()));
 }
 
 /// An exchange that is broken off after any step leaves nothing that another one, or a restart, would stumble over.

@@ -1,0 +1,22 @@
+//! Each rule, left out, shows in the script that it is for.
+
+use super::*;
+use crate::mutant::{Mutant, switch};
+
+#[test]
+fn a_rule_that_is_left_out_shows_in_its_script() {
+    let controls: [(Mutant, fn()); 6] = [
+        (Mutant::EqualWhenUnsettled, scripts::digest),
+        (Mutant::FetchOnce, scripts::endrule),
+        (Mutant::ServeGaps, scripts::noesc),
+        (Mutant::LaterClock, scripts::endclock),
+        (Mutant::ScrubBelieves, scripts::a_record_that_is_gone_without_a_trace_is_found),
+        (Mutant::DigestKeepsDeletes, scripts::a_record_that_is_gone_without_a_trace_is_found),
+    ];
+    for (mutant, script) in controls {
+        switch(Some(mutant));
+        let shown = std::panic::catch_unwind(script).is_err();
+        switch(None);
+        assert!(shown, "{}", mutant.name());
+    }
+}
