@@ -101,7 +101,6 @@ impl World {
                 (0..3).filter(|to| reaches >> to & 1 == 1 || *to == at).for_each(|to| self.deliver(which, to));
             }
             Op::Late { ref which, to } if !self.events.is_empty() => self.deliver(which.index(self.events.len()), to),
-            Op::Late { .. } => {}
             Op::Pull(b, a) => {
                 let (b, a) = pair(&mut self.owners, b, a);
                 pull(b, a);
@@ -131,7 +130,7 @@ impl World {
                 self.forget(at);
                 self.owners[at].lose_disk();
             }
-            Op::Damage(..) | Op::LoseDisk(_) => {}
+            Op::Late { .. } | Op::Damage(..) | Op::LoseDisk(_) => {}
         }
     }
 
