@@ -182,6 +182,10 @@ pub struct Timing {
     /// In which time a node reads all that it holds once, to find what its disk has garbled or lost. Default 1 day: at
     /// 100 GB that is about 1 MB a second. [`Duration::MAX`]: never.
     pub scrub: Duration,
+    /// How long 99 of a hundred requests may take while hints go home, owners are compared and records are read: above
+    /// this such work goes slower, down to one slice of each kind a second (Dynamo §6.5). Default 50 ms, the paper's, and
+    /// half of `fallback`. [`Duration::MAX`]: it always goes at full speed.
+    pub foreground: Duration,
     /// How far ahead of its own wall clock a node believes a timestamp. Default 1 minute: beyond what NTP leaves, and
     /// Aerospike's 27 s.
     pub skew: Duration,
@@ -202,6 +206,7 @@ impl Default for Timing {
             sweep: Duration::from_secs(1),
             exchange: Duration::from_secs(5),
             scrub: Duration::from_secs(24 * 3_600),
+            foreground: Duration::from_millis(50),
             skew: Duration::from_secs(60),
             hedge_percent: 5,
         }
@@ -262,6 +267,7 @@ impl Timing {
             ("sweep", self.sweep),
             ("exchange", self.exchange),
             ("scrub", self.scrub),
+            ("foreground", self.foreground),
         ];
         for (name, duration) in durations {
             if duration.is_zero() {

@@ -2,6 +2,7 @@
 #![deny(unreachable_pub)]
 #![deny(clippy::print_stdout, clippy::print_stderr, reason = "a library reports by events and returns")]
 
+mod admission;
 mod bytes;
 pub mod causality;
 mod codec;

@@ -38,3 +38,18 @@ pub enum Debt {
     /// it started.
     Unknown(PartitionId, NodeId),
 }
+
+/// What background work a node has left, of each kind that goes by slices.
+#[derive(Clone, Copy, PartialEq, Eq, Debug, Default)]
+#[non_exhaustive]
+pub struct Backlog {
+    /// Hints that it holds for others, whether or not these can be reached.
+    pub hints: u64,
+    /// Exchanges with other owners that it has begun, or is to begin.
+    pub exchanges: u64,
+    /// Records that are still to be read, for a digest tree or a scrub. Those of a partition that was lost are not
+    /// counted: how many of them there are shows only when they have been taken over.
+    pub records_to_read: u64,
+    /// Records whose residual the clock doesn't cover yet.
+    pub unsettled: u64,
+}

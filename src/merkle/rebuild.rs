@@ -55,6 +55,12 @@ impl Rebuild {
         self.next
     }
 
+    /// Keys that have been taken in, with those that were written behind the scan since.
+    #[must_use]
+    pub fn count(&self) -> u64 {
+        self.tree.summary().count
+    }
+
     /// Takes a slice: position and digest of *all* keys with live versions from [`Rebuild::next`] through `through`,
     /// both included, as they are now. Several keys may share a position: a slice that ends between them would lose
     /// the rest.

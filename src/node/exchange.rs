@@ -6,10 +6,10 @@
 
 use std::collections::BTreeMap;
 use std::sync::Arc;
-use std::time::Duration;
 
 use super::shard::{Operation, Shard};
 use super::{Event, Output};
+use crate::admission::Work;
 use crate::dots::DotSet;
 use crate::error::CompareError;
 use crate::exchange::{FullExchange, Mistaken};
@@ -74,14 +74,17 @@ impl Exchanges {
         self.running.len()
     }
 
+    /// Those that run and those that wait.
+    pub(super) fn left(&self) -> usize {
+        self.running.len() + self.waiting.len()
+    }
+
     pub(super) fn clear(&mut self) {
         self.running.clear();
         self.waiting.clear();
     }
 }
 
-/// Between two slices of work that goes over everything.
-pub(super) const PAUSE: Duration = Duration::from_millis(2);
 /// Exchanges at a time: each has one question on its way.
 const MOST: usize = 4;
 /// A question that was sent so often without an answer is given up; the next round begins anew.
@@ -202,7 +205,7 @@ impl<S: Storage> Shard<S> {
             let exchange = Exchange { peer, partition, losses, step: 0, question, sent: 0, full: None, preview: None };
             let number = self.operations.add(Operation::Exchange(Box::new(exchange)), self.now.time);
             self.exchanges.running.insert(partition, number);
-            self.ask_step(number);
+            self.ask_when_granted(number);
         }
     }
 
@@ -235,8 +238,19 @@ impl<S: Storage> Shard<S> {
         if let Some(Operation::Exchange(exchange)) = self.operations.get_mut(number) {
             exchange.step += 1;
             (exchange.question, exchange.sent) = (question, 0);
-            self.ask_step(number);
+            self.ask_when_granted(number);
         }
+    }
+
+    /// A question is a slice of work, here and for the peer. A client that waits for one is of the foreground.
+    fn ask_when_granted(&mut self, number: u64) {
+        let Some(Operation::Exchange(exchange)) = self.operations.get(number) else { return };
+        if exchange.preview.is_none()
+            && let Err(due) = self.admission.grant(Work::Exchange, self.now.time)
+        {
+            return self.operations.wake_at(number, due);
+        }
+        self.ask_step(number);
     }
 
     pub(super) fn exchange_due(&mut self, number: u64) {
@@ -245,6 +259,8 @@ impl<S: Storage> Shard<S> {
         self.check(peer);
         if sent >= SENT || self.is_suspected(peer) {
             self.end_exchange(number);
+        } else if sent == 0 {
+            self.ask_when_granted(number);
         } else {
             self.ask_step(number);
         }

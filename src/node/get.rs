@@ -23,6 +23,7 @@ use crate::time::Time;
 pub(super) struct GetOperation {
     purpose: Purpose,
     key: Key,
+    began: Time,
     deadline: Time,
     machine: Getting,
     /// When late replies are no longer awaited, once the answer is out.
@@ -88,7 +89,7 @@ impl<S: Storage> Shard<S> {
         let partition = self.partition(&key);
         let machine = Getting::start(rule, partition, self.roster(), self.now.time, &mut asks);
         let due = machine.due(self.roster(), self.shared.patience()).unwrap_or(deadline).min(deadline);
-        let operation = GetOperation { purpose, key, deadline, machine, until: None };
+        let operation = GetOperation { purpose, key, began: self.now.time, deadline, machine, until: None };
         let number = self.operations.add(Operation::Get(operation), due);
         self.asks = asks;
         self.ask_for_reads(number);
@@ -156,6 +157,8 @@ impl<S: Storage> Shard<S> {
             let purpose = std::mem::replace(&mut get.purpose, Purpose::Answered);
             let key = get.key.clone();
             get.until = Some(self.now.time + self.shared.timing.repair);
+            let began = get.began;
+            self.foreground(began);
             self.answer_get(purpose, &key, outcome);
         }
         let Some(Operation::Get(get)) = self.operations.get_mut(number) else { return };

@@ -5,6 +5,7 @@ use std::time::Duration;
 
 use super::shard::{Operation, Shard};
 use super::{Event, Output};
+use crate::admission::Work;
 use crate::hint::{HintStore, Outgoing};
 use crate::ids::NodeId;
 use crate::message::{HintItem, Hints, HintsReply, Message};
@@ -28,13 +29,30 @@ impl<S: Storage> Shard<S> {
         if mutant::is(Mutant::KeepHints) {
             return;
         }
-        let targets: Vec<NodeId> = self.hints.targets().map(|(target, _)| target).collect();
+        let mut targets: Vec<NodeId> = self.hints.targets().map(|(target, _)| target).collect();
+        // Where there is not room for all, the first would be the only one.
+        targets.sort_by_key(|target| (*target < self.handoff_next, *target));
         for target in targets {
             let Some(peer) = self.shared.layout.index_of(target) else { continue };
-            if !self.peers.is_suspected(peer) && !self.deliveries.contains_key(&target) {
-                self.deliver(target);
+            if !self.peers.is_suspected(peer)
+                && !self.deliveries.contains_key(&target)
+                && !self.deliver_when_granted(target)
+            {
+                self.handoff_next = target;
+                return;
             }
         }
+        self.handoff_next = NodeId(0);
+    }
+
+    /// False if there is no room for a batch now. It is tried again when there may be.
+    fn deliver_when_granted(&mut self, target: NodeId) -> bool {
+        if let Err(due) = self.admission.grant(Work::Hints, self.now.time) {
+            self.handoff_due = self.handoff_due.min(due);
+            return false;
+        }
+        self.deliver(target);
+        true
     }
 
     fn deliver(&mut self, target: NodeId) {
@@ -116,7 +134,9 @@ impl<S: Storage> Shard<S> {
         if complete {
             self.end_delivery(number);
             if self.hints.targets().any(|(target, _)| target == from) {
-                self.deliver(from);
+                if !self.deliver_when_granted(from) {
+                    self.handoff_next = NodeId(from.0.saturating_add(1));
+                }
             } else {
                 self.lanes.say(Output::Event(Event::HintsDelivered(from)));
             }

@@ -2,7 +2,6 @@
 
 use std::sync::Arc;
 
-use super::exchange::PAUSE;
 use super::shard::Shard;
 use super::{Event, Output};
 use crate::error::StorageError;
@@ -48,17 +47,5 @@ impl<S: Storage> Shard<S> {
             self.want_exchange(partition, owner, true);
         }
         Ok(())
-    }
-
-    /// Reads records on: for a tree that is to be built, or to see whether what was written is there.
-    pub(super) fn build_digests(&mut self) {
-        const RECORDS: usize = 256;
-        let next = self.replica.partitions_building().next();
-        self.building_due = next.map(|_| self.now.time + PAUSE);
-        let Some(partition) = next else { return };
-        let built = self.of_partition(partition, |replica, storage| replica.build(storage, partition, RECORDS));
-        if let Ok(stored) = built {
-            self.lanes.wrote(&stored);
-        }
     }
 }

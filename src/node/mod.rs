@@ -11,6 +11,7 @@
 //! An acknowledgement that promises durability leaves only after a commit. A host that forgets a call loses time,
 //! never an acknowledged write.
 
+mod background;
 mod control;
 mod exchange;
 mod forward;
@@ -40,7 +41,7 @@ use crate::key::Key;
 use crate::message::{Compare, Hints, Message};
 use crate::request::{Reply, Request};
 use crate::ring::Layout;
-use crate::status::{Agreement, Debt};
+use crate::status::{Agreement, Backlog, Debt};
 use crate::storage::Storage;
 use crate::time::{Now, Time};
 use control::Control;
@@ -422,6 +423,19 @@ impl<S: Storage> Node<S> {
         debt.extend(hints.into_iter().map(|(target, count)| Debt::Hints { target, count }));
         debt.sort_unstable();
         debt
+    }
+
+    /// What background work it has left.
+    #[must_use]
+    pub fn backlog(&self) -> Backlog {
+        let mut sum = Backlog::default();
+        for one in self.shards.iter().map(Shard::backlog) {
+            sum.hints += one.hints;
+            sum.exchanges += one.exchanges;
+            sum.records_to_read += one.records_to_read;
+            sum.unsettled += one.unsettled;
+        }
+        sum
     }
 
     /// How far it and the other owners of its partitions have become equal, as far as it knows.

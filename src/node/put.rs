@@ -30,6 +30,7 @@ pub(super) struct PutOperation {
     key: Key,
     update: Arc<Update>,
     rule: WriteRule,
+    began: Time,
     deadline: Time,
     machine: Putting,
 }
@@ -175,7 +176,7 @@ impl<S: Storage> Shard<S> {
         let stamps = self.shared.keyspace(key.keyspace()).is_some_and(|keyspace| keyspace.reconciler.uses_stamps());
         let machine = Putting::start(rule, stamps, partition, self.roster(), self.now.time, &mut orders);
         let due = machine.due(self.shared.patience()).unwrap_or(deadline).min(deadline);
-        let operation = PutOperation { reply_to, key, update, rule, deadline, machine };
+        let operation = PutOperation { reply_to, key, update, rule, began: self.now.time, deadline, machine };
         let number = self.operations.add(Operation::Put(operation), due);
         self.perform(number, &mut orders);
         self.orders = orders;
@@ -382,12 +383,13 @@ impl<S: Storage> Shard<S> {
         let Some(Operation::Put(put)) = self.operations.get_mut(number) else { return };
         let outcome = put.machine.outcome(expired);
         let over = expired || put.machine.is_over();
-        let (reply_to, deadline) = (put.reply_to, put.deadline);
+        let (reply_to, began, deadline) = (put.reply_to, put.began, put.deadline);
         let next =
             if over { deadline } else { put.machine.due(self.shared.patience()).unwrap_or(deadline).min(deadline) };
         if let Some(outcome) = outcome {
             let (key, update) = (put.key.clone(), Arc::clone(&put.update));
             self.answer_put(reply_to, &key, &update, outcome);
+            self.foreground(began);
         }
         if !over {
             return self.operations.wake_at(number, next);

@@ -5,7 +5,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use super::control::Notice;
-use super::exchange::{Exchange, Exchanges, PAUSE};
+use super::exchange::{Exchange, Exchanges};
 use super::forward::Forwarding;
 use super::get::GetOperation;
 use super::handoff::Delivery;
@@ -17,6 +17,7 @@ use super::put::PutOperation;
 use super::shared::{SHARD_BITS, Shared};
 use super::store::{Claim, claim};
 use super::{Counters, Event, Output};
+use crate::admission::Admission;
 use crate::causality::{Entry, HybridClock};
 use crate::coordinate::{Order, Roster};
 use crate::error::{CompareError, GetError, ListError, OpenError, PutError, Refusal, StorageError};
@@ -70,13 +71,16 @@ pub(super) struct Shard<S> {
     /// Which targets a batch of hints is on its way to.
     pub(super) deliveries: BTreeMap<NodeId, u64>,
     pub(super) handoff_due: Time,
-    sweep_due: Time,
+    /// Whom the next batch of hints goes to, if there was not room for all.
+    pub(super) handoff_next: NodeId,
+    pub(super) sweep_due: Time,
     pub(super) exchanges: Exchanges,
+    pub(super) admission: Admission,
     /// When records are read on; nothing if none are to be read.
     pub(super) building_due: Option<Time>,
     /// When the next partition is read again, and which.
-    scrub_due: Time,
-    scrub_next: usize,
+    pub(super) scrub_due: Time,
+    pub(super) scrub_next: usize,
     /// When partitions are looked at for rows that want a name; none while no node was heard in another start.
     pub(super) names_due: Option<Time>,
     /// The partition at which that goes on.
@@ -144,8 +148,10 @@ impl<S: Storage> Shard<S> {
             deliveries: BTreeMap::new(),
             // Hints of an earlier start are tried at once.
             handoff_due: now.time,
+            handoff_next: NodeId(0),
             sweep_due: now.time + shared.timing.sweep,
             exchanges,
+            admission: Admission::new(shared.timing.foreground, now.time),
             building_due,
             scrub_due: now.time + shared.timing.scrub / owned.len().max(1) as u32,
             scrub_next: 0,
@@ -247,7 +253,6 @@ impl<S: Storage> Shard<S> {
             self.tend_names();
         }
         if now.time >= self.sweep_due {
-            self.sweep_due = now.time + self.shared.timing.sweep;
             self.sweep();
         }
         if now.time >= self.exchanges.due {
@@ -283,33 +288,6 @@ impl<S: Storage> Shard<S> {
         if self.peers.check(peer, self.now.time, self.shared.timing.suspect) {
             self.notices.push_back(Notice::Suspected(node));
             self.lanes.say(Output::Event(Event::Suspected(node)));
-        }
-    }
-
-    fn sweep(&mut self) {
-        const RECORDS: usize = 64;
-        let partitions: Vec<_> = self.replica.partitions_unsettled().collect();
-        let before = self.replica.unsettled();
-        for partition in partitions {
-            let swept = self.of_partition(partition, |replica, storage| replica.sweep(storage, partition, RECORDS));
-            if let Ok(stored) = swept {
-                self.lanes.wrote(&stored);
-            }
-        }
-        // After a full exchange as many are settled at once as there are keys: who finds some goes on soon.
-        if self.replica.unsettled() < before {
-            self.sweep_due = self.now.time + PAUSE;
-        }
-    }
-
-    /// Begins to read the next partition again.
-    fn scrub(&mut self) {
-        let owned: Vec<PartitionId> = self.replica.partitions().collect();
-        self.scrub_due = self.now.time + self.shared.timing.scrub / owned.len().max(1) as u32;
-        if let Some(&partition) = owned.get(self.scrub_next % owned.len().max(1)) {
-            self.scrub_next += 1;
-            self.replica.scrub(partition);
-            self.building_due.get_or_insert(self.now.time);
         }
     }
 

@@ -49,6 +49,11 @@ impl Digests {
         self.rebuild.as_ref().and_then(|rebuild| rebuild.next())
     }
 
+    /// Records that are still to be read.
+    pub(super) fn left(&self) -> u64 {
+        self.rebuild.as_ref().map_or(0, |rebuild| self.written.count.saturating_sub(rebuild.count()))
+    }
+
     pub(super) const fn is_building(&self) -> bool {
         self.rebuild.is_some()
     }

@@ -391,6 +391,11 @@ impl Replica {
         self.partitions.iter().enumerate().filter_map(building)
     }
 
+    /// How many records are still to be read. How many there are of lives that have ended is not known.
+    pub(crate) fn records_to_read(&self) -> u64 {
+        self.partitions.iter().flatten().map(|state| state.digests.left()).sum()
+    }
+
     /// All records of a partition are to be read again, and compared with what was written.
     pub(crate) fn scrub(&mut self, partition: PartitionId) {
         state_mut(&mut self.partitions, partition).digests.scrub();

@@ -1,0 +1,81 @@
+//! Work that nobody waits for, and that goes over everything: by slices, as the foreground allows.
+
+use std::time::Duration;
+
+use super::shard::Shard;
+use crate::admission::Work;
+use crate::ids::PartitionId;
+use crate::status::Backlog;
+use crate::storage::Storage;
+use crate::time::Time;
+
+/// Between two slices, however idle the node is: what arrives meanwhile goes between them.
+const PAUSE: Duration = Duration::from_millis(2);
+
+impl<S: Storage> Shard<S> {
+    /// An operation of the foreground ends.
+    pub(super) fn foreground(&mut self, began: Time) {
+        self.admission.answered(began, self.now.time);
+    }
+
+    /// Reads records on: for a tree that is to be built, or to see whether what was written is there.
+    pub(super) fn build_digests(&mut self) {
+        const RECORDS: usize = 256;
+        let Some(partition) = self.replica.partitions_building().next() else {
+            self.building_due = None;
+            return;
+        };
+        if let Err(due) = self.admission.grant(Work::Build, self.now.time) {
+            self.building_due = Some(due);
+            return;
+        }
+        self.building_due = Some(self.now.time + PAUSE);
+        let built = self.of_partition(partition, |replica, storage| replica.build(storage, partition, RECORDS));
+        if let Ok(stored) = built {
+            self.lanes.wrote(&stored);
+        }
+    }
+
+    /// Settles some residuals of each partition that has any.
+    pub(super) fn sweep(&mut self) {
+        const RECORDS: usize = 64;
+        if let Err(due) = self.admission.grant(Work::Sweep, self.now.time) {
+            self.sweep_due = due;
+            return;
+        }
+        self.sweep_due = self.now.time + self.shared.timing.sweep;
+        let partitions: Vec<_> = self.replica.partitions_unsettled().collect();
+        let before = self.replica.unsettled();
+        for partition in partitions {
+            let swept = self.of_partition(partition, |replica, storage| replica.sweep(storage, partition, RECORDS));
+            if let Ok(stored) = swept {
+                self.lanes.wrote(&stored);
+            }
+        }
+        // After a full exchange as many are settled at once as there are keys: who finds some goes on soon.
+        if self.replica.unsettled() < before {
+            self.sweep_due = self.now.time + PAUSE;
+        }
+    }
+
+    /// Begins to read the next partition again.
+    pub(super) fn scrub(&mut self) {
+        let owned: Vec<PartitionId> = self.replica.partitions().collect();
+        self.scrub_due = self.now.time + self.shared.timing.scrub / owned.len().max(1) as u32;
+        if let Some(&partition) = owned.get(self.scrub_next % owned.len().max(1)) {
+            self.scrub_next += 1;
+            self.replica.scrub(partition);
+            self.building_due.get_or_insert(self.now.time);
+        }
+    }
+
+    /// What is left of it.
+    pub(super) fn backlog(&self) -> Backlog {
+        Backlog {
+            hints: self.hints().map(|(_, count)| count).sum(),
+            exchanges: self.exchanges.left() as u64,
+            records_to_read: self.replica.records_to_read(),
+            unsettled: self.replica.unsettled(),
+        }
+    }
+}
