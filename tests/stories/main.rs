@@ -2,6 +2,7 @@
 #![cfg(feature = "sim")]
 
 mod acknowledged;
+mod admission;
 mod damage;
 mod deletes;
 mod exchange;
