@@ -272,7 +272,8 @@ mod tests {
         let mut latencies = Vec::new();
         while now < 60_000_000 {
             while arrival <= now {
-                (queue.push_back(None), arrivals.push_back(arrival));
+                queue.push_back(None);
+                arrivals.push_back(arrival);
                 arrival += (-f64::ln(rng.random_range(f64::MIN_POSITIVE..1.0)) * 2_000.0) as u64 + 1;
             }
             for work in ALL {
