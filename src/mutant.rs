@@ -123,8 +123,6 @@ mutants! {
     CountRefilling = "count-refilling",
     /// Owners never compare themselves.
     ExchangeNever = "exchange-never",
-    /// A full exchange goes on when the other side has begun a new life.
-    ExchangeOutlivesPeer = "exchange-outlives-peer",
     /// The clock takes in the opening's before all records have come.
     OpeningBeforeRecords = "opening-before-records",
     /// Where the log of dots has gaps, an exchange by clocks shows what is left of it.
@@ -135,8 +133,6 @@ mutants! {
     FetchOnce = "fetch-once",
     /// A full exchange ends with the clock that came with the last records.
     LaterClock = "later-clock",
-    /// That a key is absent is taken in without the clock that knows why.
-    AbsentForNothing = "absent-for-nothing",
     /// A page of records is taken in without the clock that goes with it.
     PageWithoutClock = "page-without-clock",
     /// The digest keeps what was deleted.

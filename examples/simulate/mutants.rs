@@ -10,7 +10,7 @@ use quorate::mutant::{Mutant, switch};
 use quorate::sim::campaign::{Coverage, Story, play};
 use quorate::sim::{DiskFault, Sim, SimBuilder};
 use quorate::storage::Space;
-use quorate::{Context, Event, Mode, PutOptions};
+use quorate::{Context, Event, GetOptions, Mode, PutOptions};
 
 /// Whether every fault was found within so many seeds.
 pub(crate) fn hunt(seeds: u64, threads: usize) -> bool {
@@ -26,6 +26,9 @@ pub(crate) fn hunt(seeds: u64, threads: usize) -> bool {
         for _ in 0..threads.max(1) {
             scope.spawn(|| {
                 while let Some(&mutant) = Mutant::ALL.get(next.fetch_add(1, Ordering::Relaxed)) {
+                    if BY_SCRIPT.contains(&mutant) {
+                        continue;
+                    }
                     switch(Some(mutant));
                     let how = first_sign(seeds);
                     let sign = how.as_ref().map_or("NOT FOUND".into(), |(seed, sign)| format!("seed {seed}: {sign}"));
@@ -37,9 +40,15 @@ pub(crate) fn hunt(seeds: u64, threads: usize) -> bool {
     });
     let found = found.into_inner().unwrap_or_else(std::sync::PoisonError::into_inner);
     let caught = found.iter().filter(|found| **found).count();
+    println!("{} more show in scripts: cargo test --features mutants --lib controls", BY_SCRIPT.len());
     println!("mutants {} · caught {caught}", found.len());
     caught == found.len()
 }
+
+/// Too rare for seeds, and for stories too: what must happen between two steps of one exchange. They show in scripts
+/// at the level of replicas, `src/replica/tests/controls.rs`.
+const BY_SCRIPT: &[Mutant] =
+    &[Mutant::EqualWhenUnsettled, Mutant::FetchOnce, Mutant::LaterClock, Mutant::ScrubBelieves];
 
 /// The first seed that shows that something is wrong, and how; or what was never met in all of them.
 fn first_sign(seeds: u64) -> Option<(u64, String)> {
@@ -78,6 +87,8 @@ const STORIES: &[NamedStory] = &[
     ("a write that is deleted arrives in the middle of an exchange", amid),
     ("a node starts again when all is deleted", nothing_left),
     ("a record rots, and is filled again", rotten),
+    ("a stale replica is read, and nothing else tells it", unrepaired),
+    ("a hint is joined into while it is on its way", joined_on_its_way),
     ("a lost disk is filled again by one that is stale", filled_by_one),
 ];
 
@@ -184,6 +195,42 @@ fn filled_by_one() -> bool {
     sim.restart(c);
     sim.run_for(Duration::from_secs(60));
     sim.get(stale, "k").is_ok_and(|found| found.values.is_empty())
+}
+
+/// Owners don't compare themselves.
+fn without_exchanges() -> SimBuilder {
+    Sim::builder(4, 1).timing(Timing { exchange: Duration::MAX, ..Timing::default() })
+}
+
+fn unrepaired() -> bool {
+    let mut sim = without_exchanges().build();
+    let [a, _, c] = sim.owners("k")[..] else { return false };
+    sim.backup(c);
+    let _ = sim.put(a, "k", "v");
+    sim.settle();
+    sim.crash(c);
+    sim.restore(c);
+    sim.restart(c);
+    let _ = sim.get_with(a, "k", GetOptions { all: true, ..GetOptions::default() });
+    sim.run_for(Duration::from_secs(1));
+    sim.stored(c, "k") != ["v"]
+}
+
+fn joined_on_its_way() -> bool {
+    (0..40).any(|step| {
+        let mut sim = without_exchanges().build();
+        let [a, b, c] = sim.owners("k")[..] else { return false };
+        for owner in [a, b] {
+            sim.network.cut_one_way(owner, c);
+            sim.network.cut_one_way(c, owner);
+        }
+        sim.network.slow(c, Duration::from_millis(60));
+        let _ = sim.put(a, "k", "first");
+        sim.run_for(Duration::from_millis(25 * step));
+        let _ = sim.put(a, "k", "second");
+        sim.run_for(Duration::from_secs(20));
+        sim.stored(c, "k") != ["first", "second"]
+    })
 }
 
 fn twice() -> bool {

@@ -290,9 +290,7 @@ impl<S: Storage> Shard<S> {
             return;
         }
         let other_life = exchange.full.as_ref().is_some_and(|full| !full.is_of(life));
-        if exchange.losses != self.replica.losses(partition)
-            || (other_life && !mutant::is(Mutant::ExchangeOutlivesPeer))
-        {
+        if exchange.losses != self.replica.losses(partition) || other_life {
             return self.end_exchange(number);
         }
         let since = matches!(exchange.question, Question::Since(_));
@@ -433,10 +431,7 @@ impl<S: Storage> Shard<S> {
         }
         for item in records.items.iter().chain(&absent) {
             // The dots of a whole partition one by one would be as many gaps in the clock: they come with the opening.
-            let nothing = DotSet::new();
-            let for_nothing = mutant::is(Mutant::AbsentForNothing) && item.live.is_empty();
-            let cover = if for_nothing { &nothing } else { &*records.clock };
-            if !self.take_item(partition, from, item, cover, false) {
+            if !self.take_item(partition, from, item, &records.clock, false) {
                 return Err(Mistaken);
             }
             let ahead = self
