@@ -226,8 +226,10 @@ fn a_batch_of_more_requests_than_a_node_takes_at_once_is_taken_bit_by_bit() {
     let cluster = Cluster::builder(3).start().unwrap();
     let bucket = cluster.client(NodeId(1)).unwrap().bucket("default").unwrap();
     let puts = || (0..20_000).map(|index| (format!("k{index}"), "v", Context::empty()));
-    let all_owners = PutOptions { w: Some(3), ..PutOptions::default() };
-    for results in [bucket.put_many(puts()).wait(), bucket.put_many_with(puts(), &all_owners).wait()] {
+    // However busy the machine is.
+    let patient = PutOptions { deadline: Some(std::time::Duration::from_secs(60)), ..PutOptions::default() };
+    let all_owners = PutOptions { w: Some(3), ..patient.clone() };
+    for results in [bucket.put_many_with(puts(), &patient).wait(), bucket.put_many_with(puts(), &all_owners).wait()] {
         let refused = results.iter().filter(|result| result.is_err()).count();
         assert_eq!(refused, 0, "of {}: {:?}", results.len(), results.iter().find(|result| result.is_err()));
     }
