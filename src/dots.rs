@@ -169,10 +169,11 @@ impl DotSet {
         !self.is_empty() && self.minus(other) != *self
     }
 
-    /// How many dots are in it.
+    /// How many dots are in it; the largest number if there are more.
     #[must_use]
     pub fn count(&self) -> u64 {
-        self.rows.iter().flat_map(Row::ranges).map(|(low, high)| high - low + 1).sum()
+        let lengths = self.rows.iter().flat_map(Row::ranges).map(|(low, high)| high - low + 1);
+        lengths.fold(0, u64::saturating_add)
     }
 
     /// How many ranges it takes to write the set down: what it costs in memory.

@@ -1,6 +1,6 @@
 //! Writes that are kept for other nodes until they answer again (hinted handoff, Dynamo §4.6).
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::ops::ControlFlow;
 use std::sync::Arc;
 
@@ -22,19 +22,26 @@ use crate::wire::FormatError;
 #[derive(Debug, Default)]
 pub(crate) struct HintStore {
     targets: BTreeMap<NodeId, Queue>,
-    next_version: u64,
+    next_age: u64,
     batch: Batch,
     name: Vec<u8>,
 }
 
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+/// What is kept for one target.
+#[derive(Clone, Debug, Default)]
 pub(crate) struct Queue {
-    pub(crate) count: u64,
-    pub(crate) bytes: u64,
+    bytes: u64,
+    /// Version and position (its upper half) of each, oldest first. Not its key: sixteen bytes a hint however long that
+    /// is, for which every hint that leaves is looked up by itself.
+    order: BTreeSet<(u64, u64)>,
 }
 
 /// More versions than a node ever gives.
 const VERSIONS: u64 = 1 << 62;
+/// A version is a hint's age above how often others were joined into it. So a hint keeps its place: its oldest write is
+/// the one that waits, and one that is written again and again would otherwise never be due. And the place is on the
+/// disk. After a million joins it begins a new age: a version must not come twice.
+const JOINS: u32 = 20;
 
 /// A hint as it leaves, with the version that its acknowledgement must name.
 #[derive(Clone, Debug)]
@@ -44,6 +51,18 @@ pub(crate) struct Outgoing {
     pub(crate) version: u64,
 }
 
+/// What leaves next for a target.
+#[derive(Debug)]
+pub(crate) struct Parcel {
+    /// Oldest first.
+    pub(crate) items: Vec<Outgoing>,
+    /// Whether these are all.
+    pub(crate) last: bool,
+    /// Where on the ring hints were that can't be read. They are dropped, in what was stored here.
+    pub(crate) dropped: Vec<u64>,
+    pub(crate) stored: Stored,
+}
+
 /// What became of a hint that was to be kept.
 #[derive(Debug)]
 pub(crate) enum Kept {
@@ -51,33 +70,35 @@ pub(crate) enum Kept {
     Stored(Stored),
     /// It is stored, in the line of what was kept for that node and key already.
     Joined(Stored),
+    /// It is stored, in the place of one that could not be read.
+    Replaced(Stored),
     /// There is no room for it. Nothing was stored.
     Full,
 }
 
 impl HintStore {
     pub(crate) fn open<S: Storage>(storage: &S) -> Result<Self, StorageError> {
-        let mut store = Self { next_version: 1, ..Self::default() };
+        let mut store = Self { next_age: 1, ..Self::default() };
         let mut damage = None;
         if mutant::is(Mutant::ForgetHints) {
             return Ok(store);
         }
-        storage.scan(Space::Hints, &[], &mut |name, value| match (name.first_chunk::<8>(), version(value)) {
-            (Some(target), Some((version, _))) => {
-                let queue = store.targets.entry(NodeId(u64::from_be_bytes(*target))).or_default();
-                queue.count += 1;
-                queue.bytes += value.len() as u64;
-                // A version beyond what any node counts to is damage outside the checksum. It still names this hint, as
-                // any other would, and the next versions stay clear of it.
-                if version < VERSIONS {
-                    store.next_version = store.next_version.max(version + 1);
-                }
-                ControlFlow::Continue(())
-            }
-            _ => {
+        storage.scan(Space::Hints, &[], &mut |name, value| {
+            let Some((target, position)) = place(name) else {
                 damage = Some(FormatError::Truncated);
-                ControlFlow::Break(())
+                return ControlFlow::Break(());
+            };
+            // One that is too short to have a version is damaged: it is found when it is to leave.
+            let version = version(value).map_or(0, |(version, _)| version);
+            let queue = store.targets.entry(target).or_default();
+            queue.order.insert((version, position));
+            queue.bytes += value.len() as u64;
+            // A version beyond what any node counts to is damage outside the checksum. It still names this hint, as
+            // any other would, and the next versions stay clear of it.
+            if version < VERSIONS {
+                store.next_age = store.next_age.max((version >> JOINS) + 1);
             }
+            ControlFlow::Continue(())
         })?;
         damage.map_or(Ok(store), |error| Err(error.into()))
     }
@@ -95,17 +116,26 @@ impl HintStore {
     ) -> Result<Kept, StorageError> {
         hint_name(&mut self.name, target, key);
         let old = storage.get(Space::Hints, &self.name)?;
-        let mut kept = match &old {
-            None => Update::default(),
-            Some(_) if mutant::is(Mutant::HintReplacesHint) => Update::default(),
-            Some(bytes) => decode(&self.name, bytes)?.1,
+        let (mut kept, damaged) = match &old {
+            None => (Update::default(), false),
+            Some(_) if mutant::is(Mutant::HintReplacesHint) => (Update::default(), false),
+            Some(bytes) => decode(&self.name, bytes).map_or((Update::default(), true), |(_, kept)| (kept, false)),
         };
+        let old_version = old.as_ref().map(|bytes| version(bytes).map_or(0, |(version, _)| version));
         let most = limits.object.max(value_bytes(&kept.live));
         kept.join(update);
-        if old.is_some() && value_bytes(&kept.live) > most {
+        if old.is_some() && !damaged && value_bytes(&kept.live) > most {
             return Ok(Kept::Full);
         }
-        let version = self.next_version;
+        let position = upper(key);
+        // What is on the disk may be garbled outside its checksum: the age is what was written.
+        let old_version = old_version.map(|found| {
+            let known = self.targets.get(&target).and_then(|queue| queue.known(found, position));
+            known.unwrap_or(found)
+        });
+        let joined = old_version.filter(|version| !damaged && *version < VERSIONS).map(|version| version + 1);
+        let goes_on = joined.filter(|version| !version.is_multiple_of(1 << JOINS));
+        let version = goes_on.unwrap_or(self.next_age << JOINS);
         self.batch.clear();
         let mut length = 0;
         let name = &self.name;
@@ -126,25 +156,31 @@ impl HintStore {
         let growing = length > before;
         if bytes > limits.hint_bytes && growing && !mutant::is(Mutant::UnboundedHints) {
             let mistaken = mutant::is(Mutant::DropHintForRoom);
-            let room = if mistaken { drop_another(storage, target, name, &mut self.batch)? } else { 0 };
+            let room = if mistaken { drop_another(storage, target, name, &mut self.batch, queue)? } else { 0 };
             if bytes - room > limits.hint_bytes {
                 return Ok(Kept::Full);
             }
             bytes -= room;
-            queue.count -= 1;
         }
         let stored = Stored::write(storage, &self.batch)?;
-        self.next_version += 1;
-        queue.count += u64::from(old.is_none());
+        self.next_age += u64::from(goes_on.is_none());
+        if let Some(old) = old_version {
+            queue.forget(old, position);
+        }
+        queue.order.insert((version, position));
         queue.bytes = bytes;
-        Ok(if old.is_some() { Kept::Joined(stored) } else { Kept::Stored(stored) })
+        Ok(match old {
+            None => Kept::Stored(stored),
+            Some(_) if damaged => Kept::Replaced(stored),
+            Some(_) => Kept::Joined(stored),
+        })
     }
 
     /// All that is kept of a key, for whomever: what a read may be told by a fallback.
     pub(crate) fn held<S: Storage>(&mut self, storage: &S, key: &Key) -> Result<Option<Update>, StorageError> {
         let mut held: Option<Update> = None;
         for (&target, queue) in &self.targets {
-            if queue.count == 0 {
+            if queue.order.is_empty() {
                 continue;
             }
             hint_name(&mut self.name, target, key);
@@ -155,37 +191,47 @@ impl HintStore {
         Ok(held)
     }
 
-    /// Up to [`Limits::hint_batch`] hints for `target`, in the order of the ring, and no more than a frame holds.
+    /// The oldest hints for `target` whose positions are wanted, up to `most`, and no more than a frame holds. Those that
+    /// can't be read are dropped: they would wait for ever.
     pub(crate) fn batch<S: Storage>(
-        storage: &S,
+        &mut self,
+        storage: &mut S,
         secret: &Secret,
         target: NodeId,
-        limits: &Limits,
-    ) -> Result<Vec<Outgoing>, StorageError> {
+        (most, object): (usize, usize),
+        wanted: impl Fn(u64) -> bool,
+    ) -> Result<Parcel, StorageError> {
         const BYTES: usize = 1 << 20;
-        let most = limits.object.min(BYTES);
-        let prefix = target.0.to_be_bytes();
-        let (mut batch, mut bytes, mut damage) = (Vec::new(), 0, None);
-        storage.scan(Space::Hints, &prefix, &mut |name, value| {
-            if !name.starts_with(&prefix) || batch.len() == limits.hint_batch || bytes > most {
-                return ControlFlow::Break(());
+        let most_bytes = object.min(BYTES);
+        let queue = self.targets.entry(target).or_default();
+        self.batch.clear();
+        let (mut items, mut dropped, mut bytes, mut last) = (Vec::new(), Vec::new(), 0, true);
+        let mut gone = Vec::new();
+        for &(version, position) in queue.order.iter().filter(|(_, position)| wanted(*position)) {
+            if items.len() >= most || bytes > most_bytes {
+                last = false;
+                break;
             }
+            let Some((name, value)) = queue.find(storage, target, version, position)? else {
+                gone.push((version, position, 0));
+                continue;
+            };
             let key = name.get(16..).and_then(|full| Key::from_full(secret, Bytes::from(full)));
-            match (key, decode(name, &Bytes::from(value))) {
-                (Some(key), Ok((version, update))) => {
-                    batch.push(Outgoing { key, update: Arc::new(update), version });
-                    bytes += name.len() + value.len();
-                }
-                // One damaged hint must not hold up the others; it stays, and is reported.
-                (_, Err(error)) => damage = Some(error),
-                (None, Ok(_)) => damage = Some(FormatError::Truncated),
+            if let (Some(key), Ok((found, update))) = (key, decode(&name, &value)) {
+                items.push(Outgoing { key, update: Arc::new(update), version: found });
+                bytes += name.len() + value.len();
+            } else {
+                self.batch.delete(Space::Hints, &name);
+                gone.push((version, position, value.len() as u64));
             }
-            ControlFlow::Continue(())
-        })?;
-        match damage {
-            Some(error) if batch.is_empty() => Err(error.into()),
-            _ => Ok(batch),
         }
+        let stored = Stored::write(storage, &self.batch)?;
+        for (version, position, length) in gone {
+            queue.order.remove(&(version, position));
+            queue.bytes = queue.bytes.saturating_sub(length);
+            dropped.push(position);
+        }
+        Ok(Parcel { items, last, dropped, stored })
     }
 
     /// Drops the hints that `target` has stored, unless they have changed since. Tells how many went.
@@ -196,33 +242,97 @@ impl HintStore {
         items: &[Outgoing],
     ) -> Result<(Stored, u64), StorageError> {
         self.batch.clear();
-        let (mut count, mut bytes) = (0, 0);
+        let (mut gone, mut bytes) = (Vec::new(), 0);
         for item in items {
             hint_name(&mut self.name, target, &item.key);
             if let Some(stored) = storage.get(Space::Hints, &self.name)?
-                && version(&stored)
-                    .is_some_and(|(version, _)| version == item.version || mutant::is(Mutant::DropChangedHint))
+                && let Some((version, _)) = version(&stored)
+                && (version == item.version || mutant::is(Mutant::DropChangedHint))
             {
                 self.batch.delete(Space::Hints, &self.name);
-                count += 1;
+                gone.push((version, upper(&item.key)));
                 bytes += stored.len() as u64;
             }
         }
         let stored = Stored::write(storage, &self.batch)?;
         let queue = self.targets.entry(target).or_default();
-        queue.count -= count;
+        let count = gone.into_iter().filter(|&(version, position)| queue.forget(version, position)).count() as u64;
         queue.bytes = queue.bytes.saturating_sub(bytes);
         Ok((stored, count))
     }
 
-    /// For whom hints are kept.
-    pub(crate) fn targets(&self) -> impl Iterator<Item = (NodeId, Queue)> {
-        self.targets.iter().filter(|(_, queue)| queue.count > 0).map(|(&target, &queue)| (target, queue))
+    /// For whom hints are kept, and how many.
+    pub(crate) fn targets(&self) -> impl Iterator<Item = (NodeId, u64)> {
+        let counts = self.targets.iter().map(|(&target, queue)| (target, queue.order.len() as u64));
+        counts.filter(|(_, count)| *count > 0)
+    }
+
+    /// Where on the ring the hints for `target` are, oldest first: the upper halves of their positions.
+    pub(crate) fn positions(&self, target: NodeId) -> impl Iterator<Item = u64> {
+        self.targets.get(&target).into_iter().flat_map(|queue| &queue.order).map(|(_, position)| *position)
+    }
+
+    /// The first version that no hint has yet.
+    pub(crate) const fn mark(&self) -> u64 {
+        self.next_age << JOINS
+    }
+
+    /// Whether all hints are gone that were kept before this mark was taken.
+    pub(crate) fn settled(&self, mark: u64) -> bool {
+        self.targets.values().all(|queue| {
+            let oldest = queue.order.first().is_none_or(|(version, _)| *version >= mark);
+            // The age of such a one is not known.
+            oldest && queue.order.last().is_none_or(|(version, _)| *version < VERSIONS)
+        })
+    }
+}
+
+impl Queue {
+    /// Takes a hint out of the order. False if it was not there.
+    fn forget(&mut self, version: u64, position: u64) -> bool {
+        self.known(version, position).is_some_and(|known| self.order.remove(&(known, position)))
+    }
+
+    /// The version that was given to a hint whose version on the disk is `found`.
+    fn known(&self, found: u64, position: u64) -> Option<u64> {
+        if self.order.contains(&(found, position)) {
+            return Some(found);
+        }
+        self.order.iter().find(|(_, other)| *other == position).map(|(version, _)| *version)
+    }
+
+    /// Name and value of a hint: the one of this version, or one whose version is not what was written.
+    fn find<S: Storage>(
+        &self,
+        storage: &S,
+        target: NodeId,
+        wanted: u64,
+        position: u64,
+    ) -> Result<Option<(Vec<u8>, Bytes)>, StorageError> {
+        let prefix = [target.0.to_be_bytes(), position.to_be_bytes()].concat();
+        let mut found = None;
+        storage.scan(Space::Hints, &prefix, &mut |name, value| {
+            if !name.starts_with(&prefix) {
+                return ControlFlow::Break(());
+            }
+            let version = version(value).map_or(0, |(version, _)| version);
+            if version == wanted || (found.is_none() && !self.order.contains(&(version, position))) {
+                found = Some((name.to_vec(), Bytes::from(value)));
+            }
+            if version == wanted { ControlFlow::Break(()) } else { ControlFlow::Continue(()) }
+        })?;
+        Ok(found)
     }
 }
 
 /// What a mistaken store does for want of room: gives up the first other line for the target. Tells its bytes.
-fn drop_another<S: Storage>(storage: &S, target: NodeId, name: &[u8], batch: &mut Batch) -> Result<u64, StorageError> {
+fn drop_another<S: Storage>(
+    storage: &S,
+    target: NodeId,
+    name: &[u8],
+    batch: &mut Batch,
+    queue: &mut Queue,
+) -> Result<u64, StorageError> {
     let (prefix, mut room) = (target.0.to_be_bytes(), 0);
     storage.scan(Space::Hints, &prefix, &mut |other, value| {
         if other == name {
@@ -231,6 +341,9 @@ fn drop_another<S: Storage>(storage: &S, target: NodeId, name: &[u8], batch: &mu
         if other.starts_with(&prefix) {
             batch.delete(Space::Hints, other);
             room = value.len() as u64;
+            if let (Some((_, position)), Some((version, _))) = (place(other), version(value)) {
+                queue.forget(version, position);
+            }
         }
         ControlFlow::Break(())
     })?;
@@ -241,8 +354,19 @@ fn drop_another<S: Storage>(storage: &S, target: NodeId, name: &[u8], batch: &mu
 fn hint_name(out: &mut Vec<u8>, target: NodeId, key: &Key) {
     out.clear();
     out.extend_from_slice(&target.0.to_be_bytes());
-    out.extend_from_slice(&((key.position() >> 64) as u64).to_be_bytes());
+    out.extend_from_slice(&upper(key).to_be_bytes());
     out.extend_from_slice(key.full());
+}
+
+const fn upper(key: &Key) -> u64 {
+    (key.position() >> 64) as u64
+}
+
+/// Target and position, from a name.
+fn place(name: &[u8]) -> Option<(NodeId, u64)> {
+    let (target, rest) = name.split_first_chunk::<8>()?;
+    let position = rest.first_chunk::<8>()?;
+    Some((NodeId(u64::from_be_bytes(*target)), u64::from_be_bytes(*position)))
 }
 
 /// version (8, little-endian) · update.
@@ -291,7 +415,8 @@ mod tests {
 
         let mut hints = HintStore::open(&storage).unwrap();
         hints.keep(&mut storage, TARGET, &key("other"), &update(2, 10), &Limits::default()).unwrap();
-        let outgoing = HintStore::batch(&storage, &SECRET, TARGET, &Limits::default()).unwrap();
+        assert!(!hints.settled(hints.mark()), "nobody knows how old it is");
+        let outgoing = outgoing(&mut storage);
         assert_eq!(outgoing.len(), 2);
         assert_eq!(hints.delivered(&mut storage, TARGET, &outgoing).unwrap().1, 2);
         assert_eq!(hints.targets().count(), 0);
@@ -310,7 +435,7 @@ mod tests {
         let mut replaces = update(4, 1);
         replaces.covered = [1, 2, 3, 4].map(|counter| update(counter, 0).live[0].dot).into_iter().collect();
         assert!(keep(&replaces), "it leaves less than there was");
-        assert_eq!(HintStore::batch(&storage, &SECRET, TARGET, &limits).unwrap()[0].update.live.len(), 1);
+        assert_eq!(outgoing(&mut storage)[0].update.live.len(), 1);
     }
 
     /// A store with these hints for the target.
@@ -324,11 +449,16 @@ mod tests {
     }
 
     fn queue(hints: &HintStore) -> Vec<(NodeId, u64, u64)> {
-        hints.targets().map(|(target, queue)| (target, queue.count, queue.bytes)).collect()
+        hints.targets().map(|(target, count)| (target, count, hints.targets[&target].bytes)).collect()
     }
 
-    fn outgoing(storage: &MemoryStorage) -> Vec<Outgoing> {
-        HintStore::batch(storage, &SECRET, TARGET, &Limits::default()).unwrap()
+    fn parcel(storage: &mut MemoryStorage, most: usize, object: usize) -> Parcel {
+        let mut hints = HintStore::open(storage).unwrap();
+        hints.batch(storage, &SECRET, TARGET, (most, object), |_| true).unwrap()
+    }
+
+    fn outgoing(storage: &mut MemoryStorage) -> Vec<Outgoing> {
+        parcel(storage, usize::MAX, usize::MAX).items
     }
 
     /// Name and value of a hint, whatever else is stored.
@@ -356,7 +486,7 @@ mod tests {
         assert_eq!(name[..8], [0, 0, 0, 0, 0, 0, 0, 3], "target");
         assert_eq!(name[8..16], ((key("k").position() >> 64) as u64).to_be_bytes());
         assert_eq!(name[16..], [0, 0, 0, 1, b'k'], "keyspace and key");
-        assert_eq!(value[..8], [1, 0, 0, 0, 0, 0, 0, 0], "version");
+        assert_eq!(value[..8], [0, 0, 0x10, 0, 0, 0, 0, 0], "version: age 1, no joins");
         let mut encoded = Vec::new();
         update(1, 3).encode_into(&name, &mut encoded);
         assert_eq!(value[8..], encoded);
@@ -368,16 +498,17 @@ mod tests {
         let hints = kept(&mut storage, &[("a", update(1, 10)), ("b", update(2, 20)), ("a", update(3, 30))]);
         let bytes = raw(&storage).iter().map(|(_, value)| value.len() as u64).sum();
         assert_eq!(queue(&hints), [(TARGET, 2, bytes)]);
-        let before = outgoing(&storage);
+        let before = outgoing(&mut storage);
 
         let mut hints = HintStore::open(&storage).unwrap();
         assert_eq!(queue(&hints), [(TARGET, 2, bytes)]);
         // The last start's acknowledgement comes when this start has joined another write into the hint.
         hints.keep(&mut storage, TARGET, &key("a"), &update(4, 1), &Limits::default()).unwrap();
         assert_eq!(hints.delivered(&mut storage, TARGET, &before).unwrap().1, 1);
-        let left = outgoing(&storage);
+        let left = outgoing(&mut storage);
         assert_eq!((left.len(), left[0].update.live.len()), (1, 3), "a, with all that was joined into it");
-        assert!(before.iter().all(|item| item.version < left[0].version));
+        let old = before.iter().find(|item| item.key == left[0].key).unwrap();
+        assert_eq!(left[0].version, old.version + 1, "of the same age");
         let bytes = raw(&storage)[0].1.len() as u64;
         assert_eq!(queue(&hints), [(TARGET, 1, bytes)]);
         assert_eq!(hints.delivered(&mut storage, TARGET, &left).unwrap().1, 1);
@@ -386,14 +517,23 @@ mod tests {
 
     #[test]
     fn versions_go_on_above_what_is_stored_unless_that_is_damage() {
-        for (stored, next) in [(7, 8), (VERSIONS - 1, VERSIONS), (VERSIONS, 1), (u64::MAX, 1)] {
+        let age = |number: u64| number << JOINS;
+        for (stored, next) in [
+            (7, 8),
+            (age(3), age(3) + 1),
+            (age(4) - 1, age(4)),
+            (age(4) - 2, age(4) - 1),
+            (VERSIONS - 1, VERSIONS),
+            (VERSIONS, age(1)),
+            (u64::MAX, age(1)),
+        ] {
             let mut storage = MemoryStorage::new();
             kept(&mut storage, &[("k", update(1, 1))]);
             let (name, mut value) = raw(&storage).remove(0);
             value[..8].copy_from_slice(&stored.to_le_bytes());
             set(&mut storage, &name, &value);
             kept(&mut storage, &[("k", update(2, 1))]);
-            assert_eq!(outgoing(&storage)[0].version, next);
+            assert_eq!(outgoing(&mut storage)[0].version, next);
         }
     }
 
@@ -431,7 +571,7 @@ mod tests {
         let mut both = update(1, 1);
         both.join(&update(3, 1));
         assert_eq!(hints.held(&storage, &key("k")).unwrap(), Some(both));
-        let home = outgoing(&storage);
+        let home = outgoing(&mut storage);
         let _ = hints.delivered(&mut storage, TARGET, &home).unwrap();
         assert_eq!(hints.held(&storage, &key("k")).unwrap(), Some(update(3, 1)), "the rest went home");
     }
@@ -443,19 +583,53 @@ mod tests {
         let updates: Vec<_> = (2..).zip(&names).map(|(counter, name)| (name.as_str(), update(counter, 1000))).collect();
         let mut hints = kept(&mut storage, &updates);
         hints.keep(&mut storage, NodeId(4), &key("k"), &update(50, 1), &Limits::default()).unwrap();
-        let batch = |hint_batch, object| {
-            let limits = Limits { object, hint_batch, ..Limits::default() };
-            HintStore::batch(&storage, &SECRET, TARGET, &limits).unwrap()
+        let mut batch = |most, object| {
+            let parcel = parcel(&mut storage, most, object);
+            (parcel.items.len(), parcel.last)
         };
-        let all = batch(100, 1 << 20);
-        assert_eq!(all.len(), 10, "none of the other target's");
-        let positions: Vec<u128> = all.iter().map(|item| item.key.position()).collect();
-        assert!(positions.is_sorted(), "in the order of the ring");
-        assert_eq!((batch(4, 1 << 20).len(), batch(100, 1).len()), (4, 1));
+        assert_eq!(batch(100, 1 << 20), (10, true), "none of the other target's");
+        assert_eq!((batch(4, 1 << 20), batch(10, 1 << 20), batch(100, 1)), ((4, false), (10, true), (1, false)));
         // The one that goes beyond the bytes is the last.
         let one = raw(&storage)[0].0.len() + raw(&storage)[0].1.len();
-        assert_eq!([3 * one - 1, 3 * one, 3 * one + 1].map(|object| batch(100, object).len()), [3, 4, 4]);
-        assert_eq!(outgoing(&storage).len(), 10);
+        let mut number = |object| parcel(&mut storage, 100, object).items.len();
+        assert_eq!([number(3 * one - 1), number(3 * one), number(3 * one + 1)], [3, 4, 4]);
+        assert_eq!(outgoing(&mut storage).len(), 10);
+    }
+
+    #[test]
+    fn the_oldest_leave_first_and_what_is_joined_into_one_waits_no_longer_for_it() {
+        let mut storage = MemoryStorage::new();
+        let names: Vec<String> = (0..50).map(|number| number.to_string()).collect();
+        let updates: Vec<_> = (2..).zip(&names).map(|(counter, name)| (name.as_str(), update(counter, 1))).collect();
+        let mut hints = kept(&mut storage, &updates);
+        // An old one is joined into: it keeps its place, before and after a start.
+        hints.keep(&mut storage, TARGET, &key("1"), &update(90, 1), &Limits::default()).unwrap();
+        let order: Vec<Vec<u8>> = names.iter().map(|name| key(name).user().to_vec()).collect();
+        let sent = |parcel: &Parcel| parcel.items.iter().map(|item| item.key.user().to_vec()).collect::<Vec<_>>();
+        let before = hints.batch(&mut storage, &SECRET, TARGET, (100, 1 << 20), |_| true).unwrap();
+        assert_eq!(sent(&before), order);
+        let after = parcel(&mut storage, 20, 1 << 20);
+        assert_eq!((sent(&after), after.last), (order[..20].to_vec(), false));
+        // What is not wanted is passed over, and is not what the batch lacks.
+        let position = upper(&key("7"));
+        let one = hints.batch(&mut storage, &SECRET, TARGET, (9, 1 << 20), |at| at == position).unwrap();
+        assert_eq!((sent(&one), one.last), (vec![b"7".to_vec()], true));
+    }
+
+    #[test]
+    fn hints_are_settled_when_those_before_the_mark_are_home() {
+        let mut storage = MemoryStorage::new();
+        let mut hints = kept(&mut storage, &[("a", update(2, 1))]);
+        let mark = hints.mark();
+        assert!(!hints.settled(mark));
+        let first = outgoing(&mut storage);
+        hints.keep(&mut storage, TARGET, &key("a"), &update(3, 1), &Limits::default()).unwrap();
+        hints.keep(&mut storage, NodeId(4), &key("b"), &update(4, 1), &Limits::default()).unwrap();
+        assert_eq!(hints.delivered(&mut storage, TARGET, &first).unwrap().1, 0);
+        assert!(!hints.settled(mark), "what was there is still there, with more");
+        let second = outgoing(&mut storage);
+        assert_eq!(hints.delivered(&mut storage, TARGET, &second).unwrap().1, 1);
+        assert!(hints.settled(mark) && !hints.settled(hints.mark()), "the other one is younger");
     }
 
     #[test]
@@ -463,43 +637,70 @@ mod tests {
         let mut storage = MemoryStorage::new();
         let updates = [("a", update(1, 600_000)), ("b", update(2, 600_000)), ("c", update(3, 600_000))];
         kept(&mut storage, &updates);
-        let limits = Limits { object: usize::MAX, ..Limits::default() };
-        assert_eq!(HintStore::batch(&storage, &SECRET, TARGET, &limits).unwrap().len(), 2);
+        assert_eq!(outgoing(&mut storage).len(), 2);
     }
 
     #[test]
-    fn a_damaged_hint_stays_and_holds_up_nobody() {
-        let mut storage = MemoryStorage::new();
-        kept(&mut storage, &[("a", update(1, 10)), ("b", update(2, 10))]);
-        let stored = raw(&storage);
-        for (name, value) in &stored {
-            let mut damaged = value.clone();
-            damaged[20] ^= 1;
-            set(&mut storage, name, &damaged);
-            assert_eq!(outgoing(&storage).len(), 1);
-            set(&mut storage, name, value);
+    fn a_damaged_hint_is_dropped_and_said_to_be_and_holds_up_nobody() {
+        let all = [("a", update(1, 10)), ("b", update(2, 10))];
+        for damaged in 0..2 {
+            for how in [Some(20), Some(0), None] {
+                let mut storage = MemoryStorage::new();
+                let mut hints = kept(&mut storage, &all);
+                let (name, mut value) = raw(&storage)[damaged].clone();
+                // A bit of the update, a bit of the version, or too short for either.
+                match how {
+                    Some(at) => value[at] ^= 1,
+                    None => value.truncate(7),
+                }
+                set(&mut storage, &name, &value);
+                let lost = u64::from(how != Some(0));
+                let parcel = hints.batch(&mut storage, &SECRET, TARGET, (9, 1 << 20), |_| true).unwrap();
+                assert_eq!((parcel.items.len() as u64, parcel.dropped.len() as u64), (2 - lost, lost), "{how:?}");
+                let position = u64::from_be_bytes(name[8..16].try_into().unwrap());
+                assert!(parcel.dropped.iter().all(|at| *at == position) && parcel.stored.wrote() == (lost > 0));
+                assert_eq!((queue(&hints)[0].1, raw(&storage).len() as u64), (2 - lost, 2 - lost));
+                assert_eq!(hints.delivered(&mut storage, TARGET, &parcel.items).unwrap().1, 2 - lost);
+                assert_eq!((queue(&hints), raw(&storage)), (vec![], vec![]));
+            }
         }
-        // A value too short for a version, and a name too short for a key.
-        let mut short = MemoryStorage::new();
-        set(&mut short, &stored[0].0, &[1; 7]);
-        assert!(HintStore::batch(&short, &SECRET, TARGET, &Limits::default()).is_err());
-        assert!(HintStore::open(&short).is_err());
-        let mut nameless = MemoryStorage::new();
+    }
+
+    #[test]
+    fn what_a_disk_has_lost_or_garbled_beyond_its_name_is_dropped_too() {
+        let mut storage = MemoryStorage::new();
+        let mut hints = kept(&mut storage, &[("a", update(1, 10))]);
+        let (name, _) = raw(&storage).remove(0);
+        let mut batch = Batch::new();
+        batch.delete(Space::Hints, &name);
+        storage.write(&batch).unwrap();
+        let parcel = hints.batch(&mut storage, &SECRET, TARGET, (9, 1 << 20), |_| true).unwrap();
+        assert_eq!((parcel.items.len(), parcel.dropped.len(), hints.targets().count()), (0, 1, 0));
+        // A name too short for a key, and one that doesn't say for whom and where.
         let mut value = 1_u64.to_le_bytes().to_vec();
-        update(1, 1).encode_into(&stored[0].0[..18], &mut value);
-        set(&mut nameless, &stored[0].0[..18], &value);
-        assert!(HintStore::batch(&nameless, &SECRET, TARGET, &Limits::default()).is_err());
-        set(&mut nameless, b"name", &value);
-        assert!(HintStore::open(&nameless).is_err());
-        // Alone it is an error, and it is still there.
-        let mut alone = MemoryStorage::new();
-        let mut hints = kept(&mut alone, &[("a", update(1, 10))]);
-        let (name, mut damaged) = raw(&alone).remove(0);
+        update(1, 1).encode_into(&name[..18], &mut value);
+        set(&mut storage, &name[..18], &value);
+        assert_eq!((parcel_of(&mut storage), raw(&storage)), ((0, 1), vec![]));
+        set(&mut storage, &name[..15], &value);
+        assert!(HintStore::open(&storage).is_err());
+    }
+
+    fn parcel_of(storage: &mut MemoryStorage) -> (usize, usize) {
+        let parcel = parcel(storage, 9, 1 << 20);
+        (parcel.items.len(), parcel.dropped.len())
+    }
+
+    #[test]
+    fn a_read_does_not_pass_over_a_damaged_hint_and_a_write_takes_its_place() {
+        let mut storage = MemoryStorage::new();
+        let mut hints = kept(&mut storage, &[("a", update(1, 10))]);
+        let (name, mut damaged) = raw(&storage).remove(0);
         damaged[20] ^= 1;
-        set(&mut alone, &name, &damaged);
-        assert!(HintStore::batch(&alone, &SECRET, TARGET, &Limits::default()).is_err());
-        assert!(hints.held(&alone, &key("a")).is_err());
-        assert!(hints.keep(&mut alone, TARGET, &key("a"), &update(2, 1), &Limits::default()).is_err());
-        assert_eq!(raw(&alone), [(name, damaged)]);
+        set(&mut storage, &name, &damaged);
+        assert!(hints.held(&storage, &key("a")).is_err());
+        let kept = hints.keep(&mut storage, TARGET, &key("a"), &update(2, 1), &Limits::default()).unwrap();
+        assert!(matches!(kept, Kept::Replaced(_)));
+        assert_eq!(queue(&hints), [(TARGET, 1, raw(&storage)[0].1.len() as u64)]);
+        assert_eq!(hints.held(&storage, &key("a")).unwrap(), Some(update(2, 1)));
     }
 }

@@ -111,6 +111,10 @@ mutants! {
     KeepHints = "keep-hints",
     /// A hint that finds no room takes the place of another.
     DropHintForRoom = "drop-hint-for-room",
+    /// A node that is back lets all that have hints for it send them at once.
+    TwoLeases = "two-leases",
+    /// A batch of hints that was not acknowledged is sent again as it was.
+    WindowNeverShrinks = "window-never-shrinks",
     /// Hints have no bound.
     UnboundedHints = "unbounded-hints",
     /// Who was suspected once is suspected for ever.

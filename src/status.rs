@@ -1,6 +1,6 @@
 //! What a node knows of how far its cluster has healed: plain data.
 
-use crate::ids::{NodeId, PartitionId};
+use crate::ids::{NodeId, PartitionId, Start};
 use crate::time::Time;
 
 /// How far this node and another owner of a partition have become equal, as far as this node knows.
@@ -37,6 +37,18 @@ pub enum Debt {
     /// This node and another owner of a partition have not been compared since this node's state changed last, or since
     /// it started.
     Unknown(PartitionId, NodeId),
+    /// This node had to leave a write of a partition for another owner and had no room, or held one and its disk has
+    /// garbled it; and they were not found equal since. Known to this start alone: the next one knows nothing of any
+    /// owner, which is [`Debt::Unknown`].
+    Dirty(PartitionId, NodeId),
+}
+
+/// A moment in the life of a node's hints: those that it held then are told from later ones.
+#[derive(Clone, PartialEq, Eq, Debug)]
+pub struct HintMark {
+    pub(crate) start: Start,
+    /// By shard.
+    pub(crate) next: Vec<u64>,
 }
 
 /// What background work a node has left, of each kind that goes by slices.

@@ -121,7 +121,7 @@ fn lists_of_nothing_take_no_more_than_is_fixed_here() {
     // Kind, request, what stands before the list, an element, what stands behind it.
     let keys: [&[u8]; 3] = [&[10, 1, 1, 0, 0], &[0], &[0]];
     let answers: [&[u8]; 3] = [&[6, 1, 1, 2, 2, 0], &[1, 0], &[]];
-    let indices: [&[u8]; 3] = [&[8, 1, 1], &[0], &[]];
+    let indices: [&[u8]; 3] = [&[8, 1, 1], &[0], &[0]];
     for (what, [before, element, behind], ratio) in
         [("empty keys", keys, 72.0), ("answers", answers, 48.0), ("indices", indices, 12.0)]
     {

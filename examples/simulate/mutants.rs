@@ -10,7 +10,7 @@ use quorate::mutant::{Mutant, switch};
 use quorate::sim::campaign::{Coverage, Story, play};
 use quorate::sim::{DiskFault, Sim, SimBuilder};
 use quorate::storage::Space;
-use quorate::{Context, Event, GetOptions, Mode, PutOptions};
+use quorate::{Context, Event, GetOptions, Mode, NodeId, PutOptions};
 
 /// Whether every fault was found within so many seeds.
 pub(crate) fn hunt(seeds: u64, threads: usize) -> bool {
@@ -90,6 +90,8 @@ const STORIES: &[NamedStory] = &[
     ("a stale replica is read, and nothing else tells it", unrepaired),
     ("a hint is joined into while it is on its way", joined_on_its_way),
     ("a lost disk is filled again by one that is stale", filled_by_one),
+    ("many have hints for a node that is back", stormed),
+    ("a node that is back can store nothing of what was kept for it", pressed),
 ];
 
 /// Hints find no room: only exchanges bring home what was missed.
@@ -287,4 +289,33 @@ fn refused() -> bool {
         sim.settle();
         sim.values(owner, "k") != ["both"]
     })
+}
+
+/// A node is away while the second member puts so many keys.
+fn missed(nodes: u64, keys: u64) -> (Sim, NodeId) {
+    let mut sim = Sim::new(nodes, 11);
+    let (away, writer) = (sim.members()[0], sim.members()[1]);
+    sim.crash(away);
+    for number in 0..keys {
+        let _ = sim.put(writer, &format!("key {number}"), "value");
+    }
+    sim.run_for(Duration::from_secs(1));
+    (sim, away)
+}
+
+fn stormed() -> bool {
+    let (mut sim, away) = missed(6, 400);
+    sim.network.slow(away, Duration::from_millis(30));
+    sim.restart(away);
+    sim.settle();
+    sim.counters().hints_waited == 0
+}
+
+fn pressed() -> bool {
+    let (mut sim, away) = missed(3, 40);
+    sim.disk(away)[0].set(DiskFault::Writes, true);
+    sim.restart(away);
+    sim.run_for(Duration::from_secs(30));
+    // Half of the first eight, half of that, and then one at a time.
+    sim.counters().hints_sent > 24
 }

@@ -176,6 +176,8 @@ pub struct Hints {
     pub(crate) layout: LayoutId,
     #[serde(deserialize_with = "list")]
     pub(crate) items: Vec<HintItem>,
+    /// Whether the sender has no more for the receiver: the next one may come.
+    pub(crate) last: bool,
 }
 
 /// One of a batch of hints.
@@ -187,12 +189,15 @@ pub(crate) struct HintItem {
     pub(crate) update: Arc<Update>,
 }
 
-/// These items of the batch are stored.
+/// These items of the batch are stored; or another's are now, and the sender may come later.
 #[derive(Clone, PartialEq, Eq, Debug, Serialize, Deserialize)]
 pub struct HintsReply {
     pub(crate) request: RequestId,
     #[serde(deserialize_with = "list")]
     pub(crate) stored: Vec<u32>,
+    /// Microseconds to wait, if nothing is stored because another fills the receiver. Nothing stored and nothing to wait
+    /// for is the call to come.
+    pub(crate) wait: u64,
 }
 
 /// Which keys of a keyspace do you have in this partition?
@@ -433,6 +438,7 @@ mod tests {
                 request: REQUEST,
                 layout: LAYOUT,
                 items: vec![sound, HintItem { index: 1, key: key(), update: update() }],
+                last: true,
             }),
         ]
     }

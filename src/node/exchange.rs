@@ -57,6 +57,10 @@ pub(super) struct Exchanges {
     waiting: BTreeMap<(PartitionId, NodeId), bool>,
     pub(super) running: BTreeMap<PartitionId, u64>,
     pub(super) agreements: BTreeMap<(PartitionId, NodeId), Agreement>,
+    /// What another owner has certainly missed; and the own state then, which must have been told before it counts that
+    /// both are equal. Owners alone keep such marks: who owns nothing of a partition never hears that its owners agree,
+    /// and they find out by themselves.
+    dirty: BTreeMap<(PartitionId, NodeId), u64>,
 }
 
 impl Exchanges {
@@ -133,6 +137,8 @@ impl<S: Storage> Shard<S> {
                 let agreement = self.note_agreement(partition, from, apart);
                 if !apart {
                     agreement.equal = agreement.told;
+                    let told = agreement.told;
+                    self.exchanges.dirty.retain(|pair, marked| *pair != (partition, from) || *marked > told);
                     self.trim(partition);
                 }
                 if apart || full {
@@ -157,6 +163,14 @@ impl<S: Storage> Shard<S> {
 
     fn shares(&self, peer: NodeId, partition: PartitionId) -> bool {
         self.exchanges.peers.get(&peer).is_some_and(|shared| shared.binary_search(&partition).is_ok())
+    }
+
+    /// Another node has missed a write, and no hint of it waits here.
+    pub(super) fn mark_dirty(&mut self, partition: PartitionId, peer: NodeId) {
+        if self.shares(peer, partition) {
+            let changes = self.replica.changes(partition);
+            self.exchanges.dirty.insert((partition, peer), changes);
+        }
     }
 
     fn note_agreement(&mut self, partition: PartitionId, peer: NodeId, apart: bool) -> &mut Agreement {
@@ -184,7 +198,8 @@ impl<S: Storage> Shard<S> {
             Some(agreement) if agreement.equal == self.replica.changes(partition) => None,
             _ => Some(Debt::Unknown(partition, peer)),
         });
-        hints.chain(self.replica.partitions_refilling().map(Debt::Refilling)).chain(unequal)
+        let dirty = self.exchanges.dirty.keys().map(|&(partition, peer)| Debt::Dirty(partition, peer));
+        hints.chain(self.replica.partitions_refilling().map(Debt::Refilling)).chain(unequal).chain(dirty)
     }
 
     pub(super) fn want_exchange(&mut self, partition: PartitionId, peer: NodeId, full: bool) {

@@ -1,27 +1,133 @@
-//! Hints on their way home.
+//! Hints: kept for others, on their way home, and come home.
 
+use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 use std::time::Duration;
 
+use super::lease::Lease;
 use super::shard::{Operation, Shard};
 use super::{Event, Output};
 use crate::admission::Work;
-use crate::hint::{HintStore, Outgoing};
-use crate::ids::NodeId;
+use crate::causality::Update;
+use crate::error::{Refusal, StorageError};
+use crate::hint::{HintStore, Kept, Outgoing};
+use crate::ids::{NodeId, PartitionId, RequestId};
+use crate::key::Key;
 use crate::message::{HintItem, Hints, HintsReply, Message};
 use crate::mutant::{self, Mutant};
-use crate::storage::Storage;
+use crate::ring::Layout;
+use crate::storage::{Storage, Stored};
+use crate::suspicion::Peers;
+use crate::time::micros;
+use crate::wire::FormatError;
 
-/// A batch of hints that a target has been sent. One is on its way at a time: a node that comes back is not stormed.
+/// A batch of hints that is on its way. One for a target is at a time: a node that comes back is not stormed.
 #[derive(Debug)]
 pub(super) struct Delivery {
     target: NodeId,
+    /// The target, or who owns now what was meant for it.
+    to: NodeId,
     /// By their index in the batch, until they are acknowledged.
     items: Vec<Option<Outgoing>>,
+    /// Whether the holder has no more for this receiver.
+    last: bool,
     /// How long the next answer is awaited: a target that is far away would never be waited for long enough.
     pause: Duration,
+    /// The receiver is there, and takes another's first.
+    waits: bool,
 }
 
+/// What a shard knows of hints beyond the hints themselves.
+#[derive(Debug, Default)]
+pub(super) struct Handoff {
+    /// For which targets a batch is on its way.
+    pub(super) running: BTreeMap<NodeId, u64>,
+    /// How many hints each receiver is sent at once.
+    windows: BTreeMap<NodeId, usize>,
+    /// Targets with hints that are no longer theirs by this layout.
+    strays: BTreeSet<NodeId>,
+    /// Who fills this shard.
+    lease: Lease,
+}
+
+/// Hints in a receiver's first batch.
+const FIRST: usize = 8;
+/// The longest pause between two tries, in times of the first.
+const PATIENCE: u32 = 16;
+
+impl Handoff {
+    pub(super) fn open(hints: &HintStore, layout: &Layout) -> Self {
+        let is_stray = |target: &NodeId| {
+            hints.positions(*target).any(|position| !layout.owners(partition_at(layout, position)).contains(target))
+        };
+        let strays = hints.targets().map(|(target, _)| target).filter(is_stray).collect();
+        Self { strays, ..Self::default() }
+    }
+}
+
+/// A hint's partition, by the upper half of its position.
+fn partition_at(layout: &Layout, position: u64) -> PartitionId {
+    layout.partition_of(u128::from(position) << 64)
+}
+
+/// Who takes a hint: its target, or where that does not own its partition any more, the first owner within reach. It is a
+/// plain update, which the other owners get from that one.
+fn receiver(layout: &Layout, peers: &Peers, target: NodeId, position: u64) -> Option<NodeId> {
+    let owners = layout.owners(partition_at(layout, position));
+    let named = if owners.contains(&target) { std::slice::from_ref(&target) } else { owners };
+    let is_there = |node: &NodeId| layout.index_of(*node).is_some_and(|peer| !peers.is_suspected(peer));
+    named.iter().copied().find(is_there)
+}
+
+/// Keeping.
+impl<S: Storage> Shard<S> {
+    /// Keeps an update for another node.
+    pub(super) fn keep_hint(&mut self, target: NodeId, key: &Key, update: &Update) -> Result<Stored, Refusal> {
+        let kept = self.hints.keep(&mut self.storage, target, key, update, &self.shared.limits);
+        let stored = match self.or_refuse(kept)? {
+            Kept::Stored(stored) => stored,
+            Kept::Joined(stored) => {
+                self.counters.hints_joined += 1;
+                stored
+            }
+            Kept::Replaced(stored) => {
+                self.hints_lost(target, &[self.partition(key)]);
+                stored
+            }
+            Kept::Full => {
+                self.counters.hints_refused += 1;
+                self.mark_dirty(self.partition(key), target);
+                return Err(Refusal::HintsFull);
+            }
+        };
+        self.counters.hints_kept += 1;
+        Ok(stored)
+    }
+
+    /// Hints could not be read any more, and are dropped.
+    fn hints_lost(&mut self, target: NodeId, partitions: &[PartitionId]) {
+        if partitions.is_empty() {
+            return;
+        }
+        self.counters.hints_dropped += partitions.len() as u64;
+        self.storage_failed(StorageError::from(FormatError::Checksum));
+        partitions.iter().for_each(|partition| self.mark_dirty(*partition, target));
+    }
+
+    pub(super) fn hints(&self) -> impl Iterator<Item = (NodeId, u64)> {
+        self.hints.targets()
+    }
+
+    pub(super) const fn hint_mark(&self) -> u64 {
+        self.hints.mark()
+    }
+
+    pub(super) fn hints_settled(&self, mark: u64) -> bool {
+        self.hints.settled(mark)
+    }
+}
+
+/// At the holder.
 impl<S: Storage> Shard<S> {
     /// Sends a batch to every target that seems to be there and has none on its way.
     pub(super) fn handoff(&mut self) {
@@ -33,11 +139,7 @@ impl<S: Storage> Shard<S> {
         // Where there is not room for all, the first would be the only one.
         targets.sort_by_key(|target| (*target < self.handoff_next, *target));
         for target in targets {
-            let Some(peer) = self.shared.layout.index_of(target) else { continue };
-            if !self.peers.is_suspected(peer)
-                && !self.deliveries.contains_key(&target)
-                && !self.deliver_when_granted(target)
-            {
+            if !self.handoff.running.contains_key(&target) && !self.deliver(target) {
                 self.handoff_next = target;
                 return;
             }
@@ -46,26 +148,44 @@ impl<S: Storage> Shard<S> {
     }
 
     /// False if there is no room for a batch now. It is tried again when there may be.
-    fn deliver_when_granted(&mut self, target: NodeId) -> bool {
+    fn deliver(&mut self, target: NodeId) -> bool {
+        let to = if self.handoff.strays.contains(&target) {
+            self.hints
+                .positions(target)
+                .find_map(|position| receiver(&self.shared.layout, &self.peers, target, position))
+        } else {
+            Some(target).filter(|target| !self.is_suspected(*target))
+        };
+        let Some(to) = to else { return true };
         if let Err(due) = self.admission.grant(Work::Hints, self.now.time) {
             self.handoff_due = self.handoff_due.min(due);
             return false;
         }
-        self.deliver(target);
-        true
-    }
-
-    fn deliver(&mut self, target: NodeId) {
-        let (secret, limits) = (&self.shared.identity.secret, &self.shared.limits);
-        let batch = match HintStore::batch(&self.storage, secret, target, limits) {
-            Ok(batch) if batch.is_empty() => return,
-            Ok(batch) => batch,
-            Err(error) => return self.storage_failed(error),
+        let limits = &self.shared.limits;
+        let window = *self.handoff.windows.entry(to).or_insert(FIRST.min(limits.hint_batch));
+        let shared = Arc::clone(&self.shared);
+        // By the shard's parts, since the hints are borrowed.
+        let peers = &self.peers;
+        let wanted = |position| receiver(&shared.layout, peers, target, position) == Some(to);
+        let size = (window, limits.object);
+        let parcel = match self.hints.batch(&mut self.storage, &shared.identity.secret, target, size, wanted) {
+            Ok(parcel) => parcel,
+            Err(error) => {
+                self.storage_failed(error);
+                return true;
+            }
         };
+        self.lanes.wrote(&parcel.stored);
+        let lost: Vec<_> = parcel.dropped.iter().map(|&position| partition_at(&shared.layout, position)).collect();
+        self.hints_lost(target, &lost);
+        if parcel.items.is_empty() {
+            return true;
+        }
         let pause = self.shared.timing.handoff;
-        let delivery = Delivery { target, items: batch.into_iter().map(Some).collect(), pause };
+        let items = parcel.items.into_iter().map(Some).collect();
+        let delivery = Delivery { target, to, items, last: parcel.last, pause, waits: false };
         let number = self.operations.add(Operation::Delivery(delivery), self.now.time + pause);
-        self.deliveries.insert(target, number);
+        self.handoff.running.insert(target, number);
         self.send_batch(number);
         if mutant::is(Mutant::DropHintWhenSent)
             && let Some(Operation::Delivery(delivery)) = self.operations.get(number)
@@ -73,6 +193,7 @@ impl<S: Storage> Shard<S> {
             let sent: Vec<_> = delivery.items.iter().flatten().cloned().collect();
             let _ = self.hints.delivered(&mut self.storage, target, &sent);
         }
+        true
     }
 
     /// Sends what is not acknowledged of a batch, under the same name each time, so that a late answer counts.
@@ -82,43 +203,40 @@ impl<S: Storage> Shard<S> {
             let Outgoing { key, update, .. } = hint.as_ref()?;
             Some(HintItem { index: index as u32, key: key.clone(), update: Arc::clone(update) })
         };
-        let items = delivery.items.iter().enumerate().filter_map(item).collect();
-        let target = delivery.target;
+        // Who waits asks with one whether it is its turn.
+        let most = if delivery.waits { 1 } else { usize::MAX };
+        let items: Vec<_> = delivery.items.iter().enumerate().filter_map(item).take(most).collect();
+        self.counters.hints_sent += items.len() as u64;
+        let (to, last) = (delivery.to, delivery.last && !delivery.waits);
         let (request, layout) = (self.request_id(number), self.layout_id());
-        self.ask(target, Message::Hints(Hints { request, layout, items }));
-    }
-
-    /// Stores what was kept for this node. Each item is acknowledged by itself: one that can't be stored stays there.
-    pub(super) fn on_hints(&mut self, from: NodeId, hints: &Hints) {
-        if self.check_layout(from, hints.layout).is_err() {
-            return;
-        }
-        let mut done = Vec::with_capacity(hints.items.len());
-        for item in &hints.items {
-            let Ok(partition) = self.check_owner(&item.key) else { continue };
-            if mutant::is(Mutant::HintOverwrites) {
-                self.overwrite(partition, &item.key, &item.update.live);
-            }
-            if let Ok(stored) = self.join_update(partition, &item.key, &item.update) {
-                self.lanes.wrote(&stored);
-                done.push(item.index);
-            }
-        }
-        let reply = HintsReply { request: hints.request, stored: done };
-        self.lanes.reveal(Output::Send(from, Message::HintsReply(reply)));
+        self.ask(to, Message::Hints(Hints { request, layout, items, last }));
     }
 
     pub(super) fn on_hints_reply(&mut self, from: NodeId, reply: &HintsReply) {
         let Some(number) = self.operation_number(reply.request) else { return };
         let Some(Operation::Delivery(delivery)) = self.operations.get_mut(number) else { return };
-        if delivery.target != from {
+        if delivery.to != from {
             return;
         }
+        let target = delivery.target;
         let items = &mut delivery.items;
         let stored: Vec<Outgoing> =
             reply.stored.iter().filter_map(|&index| items.get_mut(index as usize)?.take()).collect();
         let complete = items.iter().all(Option::is_none);
-        let delivered = self.hints.delivered(&mut self.storage, from, &stored);
+        let pause = delivery.pause;
+        if reply.wait > 0 {
+            let longest = self.shared.timing.handoff * PATIENCE;
+            delivery.waits = true;
+            delivery.pause = (pause * 2).min(longest);
+            // It calls when it is free. That call may be lost, and so may whom it waits for.
+            let wait = Duration::from_micros(reply.wait).max(pause).min(longest);
+            self.operations.wake_at(number, self.now.time + wait);
+        } else if std::mem::take(&mut delivery.waits) && !complete {
+            delivery.pause = self.shared.timing.handoff;
+            self.operations.wake_at(number, self.now.time + self.shared.timing.handoff);
+            self.send_batch(number);
+        }
+        let delivered = self.hints.delivered(&mut self.storage, target, &stored);
         match delivered {
             Ok((stored, count)) => {
                 self.counters.hints_delivered += count;
@@ -132,25 +250,43 @@ impl<S: Storage> Shard<S> {
             }
         }
         if complete {
+            let most = self.shared.limits.hint_batch;
+            self.handoff.windows.entry(from).and_modify(|window| *window = (*window + 1).min(most));
             self.end_delivery(number);
-            if self.hints.targets().any(|(target, _)| target == from) {
-                if !self.deliver_when_granted(from) {
-                    self.handoff_next = NodeId(from.0.saturating_add(1));
+            if self.hints.targets().any(|(other, _)| other == target) {
+                if !self.deliver(target) {
+                    self.handoff_next = NodeId(target.0.saturating_add(1));
                 }
             } else {
-                self.lanes.say(Output::Event(Event::HintsDelivered(from)));
+                self.lanes.say(Output::Event(Event::HintsDelivered(target)));
             }
         }
     }
 
-    /// A batch that was not acknowledged in time is sent again, less and less often; what was stored of it changes
-    /// nothing then. A target that is suspected gets a new one when it is back.
+    /// A batch that was not acknowledged in time is sent again, less and less often, and half of it; what was stored of
+    /// it changes nothing then. A target that is suspected gets a new one when it is back.
     pub(super) fn delivery_due(&mut self, number: u64) {
         let Some(Operation::Delivery(delivery)) = self.operations.get_mut(number) else { return };
-        delivery.pause = (delivery.pause * 2).min(self.shared.timing.handoff * 16);
-        let (target, due) = (delivery.target, self.now.time + delivery.pause);
-        self.check(target);
-        if self.shared.layout.index_of(target).is_none_or(|peer| self.peers.is_suspected(peer)) {
+        let to = delivery.to;
+        if !delivery.waits {
+            delivery.pause = (delivery.pause * 2).min(self.shared.timing.handoff * PATIENCE);
+            let window = self.handoff.windows.entry(to).or_insert(FIRST);
+            if !mutant::is(Mutant::WindowNeverShrinks) {
+                *window = (*window / 2).max(1);
+            }
+            // The others stay where they are, for a later batch.
+            let mut room = *window;
+            for item in delivery.items.iter_mut().filter(|item| item.is_some()) {
+                if room == 0 {
+                    *item = None;
+                    delivery.last = false;
+                }
+                room = room.saturating_sub(1);
+            }
+        }
+        let due = self.now.time + delivery.pause;
+        self.check(to);
+        if self.is_suspected(to) {
             self.end_delivery(number);
         } else {
             self.operations.wake_at(number, due);
@@ -160,7 +296,52 @@ impl<S: Storage> Shard<S> {
 
     fn end_delivery(&mut self, number: u64) {
         if let Some(Operation::Delivery(delivery)) = self.operations.remove(number) {
-            self.deliveries.remove(&delivery.target);
+            self.handoff.running.remove(&delivery.target);
+        }
+    }
+}
+
+/// At the target.
+impl<S: Storage> Shard<S> {
+    /// Stores what was kept for this node, unless another's is stored now. Each item is acknowledged by itself: one that
+    /// can't be stored stays there.
+    pub(super) fn on_hints(&mut self, from: NodeId, hints: &Hints) {
+        if self.check_layout(from, hints.layout).is_err() {
+            return;
+        }
+        let (now, length) = (self.now.time, self.shared.timing.handoff);
+        // Another shard of this node had the last of them.
+        if hints.items.is_empty() {
+            let next = self.handoff.lease.stored(from, hints.last, now, length);
+            return self.call(next);
+        }
+        if let Err(left) = self.handoff.lease.ask(from, hints.request, now, length) {
+            self.counters.hints_waited += 1;
+            let reply = HintsReply { request: hints.request, stored: Vec::new(), wait: micros(left).max(1) };
+            return self.lanes.say(Output::Send(from, Message::HintsReply(reply)));
+        }
+        let mut done = Vec::with_capacity(hints.items.len());
+        for item in &hints.items {
+            let Ok(partition) = self.check_owner(&item.key) else { continue };
+            if mutant::is(Mutant::HintOverwrites) {
+                self.overwrite(partition, &item.key, &item.update.live);
+            }
+            if let Ok(stored) = self.join_update(partition, &item.key, &item.update) {
+                self.lanes.wrote(&stored);
+                done.push(item.index);
+            }
+        }
+        let reply = HintsReply { request: hints.request, stored: done, wait: 0 };
+        self.lanes.reveal(Output::Send(from, Message::HintsReply(reply)));
+        let next = self.handoff.lease.stored(from, hints.last, now, length);
+        self.call(next);
+    }
+
+    /// Tells one that waits that it may come.
+    fn call(&mut self, next: Option<(NodeId, RequestId)>) {
+        if let Some((node, request)) = next {
+            let reply = HintsReply { request, stored: Vec::new(), wait: 0 };
+            self.lanes.say(Output::Send(node, Message::HintsReply(reply)));
         }
     }
 }

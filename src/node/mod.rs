@@ -18,6 +18,7 @@ mod forward;
 mod get;
 mod handoff;
 mod lanes;
+mod lease;
 mod list;
 mod loss;
 mod names;
@@ -41,7 +42,7 @@ use crate::key::Key;
 use crate::message::{Compare, Hints, Message};
 use crate::request::{Reply, Request};
 use crate::ring::Layout;
-use crate::status::{Agreement, Backlog, Debt};
+use crate::status::{Agreement, Backlog, Debt, HintMark};
 use crate::storage::Storage;
 use crate::time::{Now, Time};
 use control::Control;
@@ -124,8 +125,15 @@ pub struct Counters {
     pub hints_joined: u64,
     /// Hints that it refused for want of room. They were never taken in.
     pub hints_refused: u64,
+    /// Hints that it sent, repeats among them.
+    pub hints_sent: u64,
+    /// Batches of hints for it that it did not take, because another node's were being stored.
+    pub hints_waited: u64,
     /// Hints that their targets have stored, or had covered already, as they stood here: they are gone.
     pub hints_delivered: u64,
+    /// Hints that its disk has garbled or lost: they are gone, and never arrived. Where this node is an owner, what they
+    /// were part of is marked ([`Debt::Dirty`]).
+    pub hints_dropped: u64,
     /// Hints that it holds now.
     pub hints_pending: u64,
     /// Messages refused: another layout, or not an owner.
@@ -229,8 +237,9 @@ impl<S: Storage> Node<S> {
             parts[self.shard_of(self.shared.layout.partition_of(item.key.position()))].push(item);
         }
         for (shard, items) in parts.into_iter().enumerate() {
-            if !items.is_empty() {
-                let part = Hints { request: hints.request, layout: hints.layout, items };
+            // To the shards that get nothing the last batch says that they may be filled by another.
+            if !items.is_empty() || hints.last {
+                let part = Hints { request: hints.request, layout: hints.layout, items, last: hints.last };
                 self.shards[shard].message(now, from, peer, Message::Hints(part));
             }
         }
@@ -409,6 +418,24 @@ impl<S: Storage> Node<S> {
         sum.into_iter().collect()
     }
 
+    /// Marks the hints that it holds now, for [`Node::hints_settled`].
+    #[must_use]
+    pub fn hint_mark(&self) -> HintMark {
+        HintMark { start: self.shared.actor.start, next: self.shards.iter().map(Shard::hint_mark).collect() }
+    }
+
+    /// Whether all hints that it held when the mark was taken are home. What was joined into one since must have arrived
+    /// with it. A mark of another start says nothing of what is held now: then whether it holds no hints at all.
+    ///
+    /// A hint that was dropped because the disk had garbled it ([`Counters::hints_dropped`]) isn't waited for.
+    #[must_use]
+    pub fn hints_settled(&self, mark: &HintMark) -> bool {
+        if mark.start != self.shared.actor.start {
+            return self.hints().is_empty();
+        }
+        self.shards.iter().zip(&mark.next).all(|(shard, &next)| shard.hints_settled(next))
+    }
+
     /// What is not known to be at all its owners. Empty at every node: the cluster is healed.
     #[must_use]
     pub fn debt(&self) -> Vec<Debt> {
@@ -476,14 +503,17 @@ impl<S: Storage> Node<S> {
 }
 
 impl Counters {
-    /// Whether every hint is accounted for: what was found and taken in was joined, delivered, or is still there.
+    /// Whether every hint is accounted for: what was found and taken in was joined, delivered, dropped as damaged, or is
+    /// still there.
     ///
-    /// `hints_found + hints_kept = hints_joined + hints_delivered + hints_pending`, after every call into a node. Nothing
-    /// else ends a hint: none is dropped for its age, and for want of room it is the new one that is refused. The numbers
-    /// begin anew when the node is opened, with what is stored; what a crash has undone is found as it was before.
+    /// `hints_found + hints_kept = hints_joined + hints_delivered + hints_dropped + hints_pending`, after every call into a
+    /// node. Nothing else ends a hint: none is dropped for its age, and for want of room it is the new one that is
+    /// refused. The numbers begin anew when the node is opened, with what is stored; what a crash has undone is found as
+    /// it was before.
     #[must_use]
     pub const fn hints_balance(&self) -> bool {
-        self.hints_found + self.hints_kept == self.hints_joined + self.hints_delivered + self.hints_pending
+        self.hints_found + self.hints_kept
+            == self.hints_joined + self.hints_delivered + self.hints_dropped + self.hints_pending
     }
 
     /// Adds another node's or shard's numbers.
@@ -501,6 +531,9 @@ impl Counters {
         self.hints_joined += other.hints_joined;
         self.hints_refused += other.hints_refused;
         self.hints_delivered += other.hints_delivered;
+        self.hints_sent += other.hints_sent;
+        self.hints_waited += other.hints_waited;
+        self.hints_dropped += other.hints_dropped;
         self.hints_pending += other.hints_pending;
         self.refused += other.refused;
         self.commits += other.commits;

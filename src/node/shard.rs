@@ -1,6 +1,6 @@
 //! A shard: the data part of a node for its slice of the partitions. Shards share nothing but what never changes.
 
-use std::collections::{BTreeMap, VecDeque};
+use std::collections::VecDeque;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -8,7 +8,7 @@ use super::control::Notice;
 use super::exchange::{Exchange, Exchanges};
 use super::forward::Forwarding;
 use super::get::GetOperation;
-use super::handoff::Delivery;
+use super::handoff::{Delivery, Handoff};
 use super::lanes::{Held, Lanes};
 use super::list::Listing;
 use super::names::Opening;
@@ -28,7 +28,7 @@ use crate::message::Message;
 use crate::naming::NameStore;
 use crate::replica::Replica;
 use crate::request::{Reply, Request};
-use crate::storage::{Storage, Stored};
+use crate::storage::Storage;
 use crate::suspicion::Peers;
 use crate::time::{Now, Time};
 
@@ -68,8 +68,7 @@ pub(super) struct Shard<S> {
     pub(super) counters: Counters,
     pub(super) now: Now,
     notices: VecDeque<Notice>,
-    /// Which targets a batch of hints is on its way to.
-    pub(super) deliveries: BTreeMap<NodeId, u64>,
+    pub(super) handoff: Handoff,
     pub(super) handoff_due: Time,
     /// Whom the next batch of hints goes to, if there was not room for all.
     pub(super) handoff_next: NodeId,
@@ -126,7 +125,8 @@ impl<S: Storage> Shard<S> {
         let never = shared.timing.exchange == Duration::MAX;
         let exchanges = Exchanges::new(layout, shared.node, &owned, if never { Time(u64::MAX) } else { now.time });
         let hints = HintStore::open(&storage)?;
-        let hints_found = hints.targets().map(|(_, queue)| queue.count).sum();
+        let hints_found = hints.targets().map(|(_, count)| count).sum();
+        let handoff = Handoff::open(&hints, layout);
         let (secret, start) = (shared.identity.secret, shared.actor.start);
         let mut names = NameStore::open(&storage, secret, shared.node, start, replica.partitions())?;
         replica.partitions().for_each(|partition| names.adopt(partition, replica.clock(partition)));
@@ -145,7 +145,7 @@ impl<S: Storage> Shard<S> {
             counters: Counters { hints_found, ..Counters::default() },
             now,
             notices: VecDeque::new(),
-            deliveries: BTreeMap::new(),
+            handoff,
             // Hints of an earlier start are tried at once.
             handoff_due: now.time,
             handoff_next: NodeId(0),
@@ -330,7 +330,7 @@ impl<S: Storage> Shard<S> {
             };
             self.lanes.release(Output::Done(ticket, stopped));
         }
-        self.deliveries.clear();
+        self.handoff.running.clear();
         self.exchanges.clear();
         for operation in self.operations.drain() {
             let reply = match operation {
@@ -388,19 +388,15 @@ impl<S: Storage> Shard<S> {
 
     pub(super) fn counters(&self) -> Counters {
         Counters {
-            hints_pending: self.hints.targets().map(|(_, queue)| queue.count).sum(),
+            hints_pending: self.hints.targets().map(|(_, count)| count).sum(),
             unsettled: self.replica.unsettled(),
             ..self.counters
         }
     }
 
-    pub(super) fn hints(&self) -> impl Iterator<Item = (NodeId, u64)> {
-        self.hints.targets().map(|(target, queue)| (target, queue.count))
-    }
-
     /// Requests alone: they have deadlines, where a delivery of hints goes on for as long as its target refuses.
     pub(super) fn in_flight(&self) -> usize {
-        self.operations.len() - self.deliveries.len() - self.exchanges.running()
+        self.operations.len() - self.handoff.running.len() - self.exchanges.running()
     }
 
     pub(super) fn storage(&self) -> &S {
@@ -525,31 +521,6 @@ impl<S: Storage> Shard<S> {
             }
             Reply::List(result) => self.counters.failed += u64::from(result.is_err()),
             Reply::Compared(result) => self.counters.failed += u64::from(result.is_err()),
-        }
-    }
-
-    /// Keeps an update for another node.
-    pub(super) fn keep_hint(
-        &mut self,
-        target: NodeId,
-        key: &Key,
-        update: &crate::causality::Update,
-    ) -> Result<Stored, Refusal> {
-        let kept = self.hints.keep(&mut self.storage, target, key, update, &self.shared.limits);
-        match self.or_refuse(kept)? {
-            crate::hint::Kept::Stored(stored) => {
-                self.counters.hints_kept += 1;
-                Ok(stored)
-            }
-            crate::hint::Kept::Joined(stored) => {
-                self.counters.hints_kept += 1;
-                self.counters.hints_joined += 1;
-                Ok(stored)
-            }
-            crate::hint::Kept::Full => {
-                self.counters.hints_refused += 1;
-                Err(Refusal::HintsFull)
-            }
         }
     }
 }

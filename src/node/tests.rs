@@ -4,15 +4,16 @@ mod exchange;
 
 use std::ops::ControlFlow;
 use std::sync::Arc;
+use std::time::Duration;
 
-use super::{Input, Keyspace, Node, Setup};
+use super::{Input, Keyspace, Node, Output, Setup};
 use crate::causality::{Context, DotSet, Entry, Identity, Secret, Stamp, Update};
 use crate::codec::Codec;
-use crate::config::{Durability, Limits};
+use crate::config::{Durability, Limits, Timing};
 use crate::error::ContextError;
 use crate::ids::{Actor, ClusterId, Dot, NodeId, RequestId, Start};
 use crate::key::Key;
-use crate::message::{Message, Write};
+use crate::message::{Hints, HintsReply, Message, Write};
 use crate::ring::{Member, plan_first};
 use crate::storage::{MemoryStorage, Space, Storage};
 use crate::time::{Now, Time, WallTime};
@@ -25,10 +26,16 @@ fn now(seconds: u64) -> Now {
 }
 
 fn open(limits: Limits) -> Node<MemoryStorage> {
-    let members: Vec<_> = (1..=3).map(|node| Member::new(NodeId(node))).collect();
-    let layout = Arc::new(plan_first(&members, 3, 4).expect("a layout").layout);
-    let setup = Setup { limits, ..Setup::new(IDENTITY, NodeId(1), layout, vec![Keyspace::new("default")]) };
-    Node::open(setup, vec![MemoryStorage::new()], Start(7), 1, now(0)).expect("it opens")
+    open_with(limits, &[1, 2, 3], vec![MemoryStorage::new()])
+}
+
+fn open_with(limits: Limits, nodes: &[u64], storages: Vec<MemoryStorage>) -> Node<MemoryStorage> {
+    let members: Vec<_> = nodes.iter().map(|&node| Member::new(NodeId(node))).collect();
+    let layout = Arc::new(plan_first(&members, 3, 16).expect("a layout").layout);
+    // Whom nobody asks anything is not suspected.
+    let timing = Timing { exchange: Duration::MAX, ..Timing::default() };
+    let setup = Setup { limits, timing, ..Setup::new(IDENTITY, NodeId(1), layout, vec![Keyspace::new("default")]) };
+    Node::open(setup, storages, Start(7), 1, now(0)).expect("it opens")
 }
 
 fn key() -> Key {
@@ -90,4 +97,136 @@ fn a_write_that_covers_ten_thousand_unknown_actors_is_taken_and_its_record_shrin
     assert!(stored(&node, Space::Objects) < 100, "{} bytes", stored(&node, Space::Objects));
     let live = node.inspect(Keyspace::new("default").id(), KEY).expect("memory doesn't fail").expect("an owner");
     assert_eq!(live.iter().map(|entry| &entry.value[..]).collect::<Vec<_>>(), [b"v"]);
+}
+
+/// Gives the node a hint for each of so many keys that `target` owns, from node 2.
+fn leave_hints(node: &mut Node<MemoryStorage>, target: NodeId, count: usize) -> Vec<Key> {
+    let names =
+        (0..).map(|number: u32| Key::new(&IDENTITY.secret, Keyspace::new("default").id(), &number.to_le_bytes()));
+    let layout = Arc::clone(node.layout());
+    let owned = names.filter(|key| layout.owns(target, layout.partition_of(key.position())));
+    let keys: Vec<Key> = owned.take(count).collect();
+    for (number, key) in (1..).zip(&keys) {
+        let dot = Dot { actor: Actor { node: NodeId(2), start: Start(3) }, counter: number };
+        let entry = Entry { dot, write_id: None, stamp: Stamp(1), value: "v".into() };
+        let update = Arc::new(Update::put(entry, &DotSet::new()));
+        let (request, layout) = (RequestId { start: Start(3), number }, layout.id());
+        let (key, durability) = (key.clone(), Durability::Quorum);
+        let write = Write { request, layout, key, update, hint_for: Some(target), durability };
+        node.step(now(0), Input::Message(NodeId(2), Message::Write(write)));
+    }
+    node.commit().expect("memory doesn't fail");
+    keys
+}
+
+/// The batches of hints among what leaves now.
+fn batches(node: &mut Node<MemoryStorage>) -> Vec<(NodeId, Hints)> {
+    node.commit().expect("memory doesn't fail");
+    let batch = |output| match output {
+        Output::Send(to, Message::Hints(hints)) => Some((to, hints)),
+        _ => None,
+    };
+    std::iter::from_fn(|| node.poll()).filter_map(batch).collect()
+}
+
+fn acknowledge(node: &mut Node<MemoryStorage>, at: Now, from: NodeId, hints: &Hints) {
+    let stored = hints.items.iter().map(|item| item.index).collect();
+    let reply = HintsReply { request: hints.request, stored, wait: 0 };
+    node.step(at, Input::Message(from, Message::HintsReply(reply)));
+}
+
+#[test]
+fn a_batch_of_hints_is_one_larger_than_the_last_or_half_of_what_was_not_acknowledged() {
+    let (mut node, target) = (open(Limits { hint_batch: 11, ..Limits::default() }), NodeId(3));
+    let keys = leave_hints(&mut node, target, 200);
+    node.step(now(0), Input::Wake);
+    let (mut sizes, mut sent) = (Vec::new(), Vec::new());
+    for _ in 0..5 {
+        let (to, hints) = batches(&mut node).remove(0);
+        assert!(to == target && !hints.last);
+        sizes.push(hints.items.len());
+        sent.extend(hints.items.iter().map(|item| item.key.clone()));
+        acknowledge(&mut node, now(0), target, &hints);
+    }
+    assert_eq!((sizes, &sent[..]), (vec![8, 9, 10, 11, 11], &keys[..49]), "the oldest first");
+    // Some are acknowledged late or never: half of a batch goes again. The rest waits its turn.
+    let (_, first) = batches(&mut node).remove(0);
+    let mut at = 0;
+    let half = |node: &mut Node<MemoryStorage>, at: &mut u64| {
+        // It answers, and stores nothing.
+        let reply = HintsReply { request: first.request, stored: Vec::new(), wait: 0 };
+        node.step(now(*at), Input::Message(target, Message::HintsReply(reply)));
+        *at += 20;
+        node.step(now(*at), Input::Wake);
+        batches(node).remove(0).1
+    };
+    let second = half(&mut node, &mut at);
+    assert_eq!((second.request, second.items.len()), (first.request, 5));
+    assert_eq!(half(&mut node, &mut at).items.len(), 2);
+    let last = half(&mut node, &mut at);
+    assert_eq!((last.items.len(), &last.items[0].key), (1, &keys[49]));
+    acknowledge(&mut node, now(at), target, &first);
+    assert_eq!(node.hints(), [(target, 150)], "what is not sent any more is not taken for stored");
+    let (_, next) = batches(&mut node).remove(0);
+    assert_eq!((next.items.len(), &next.items[0].key), (2, &keys[50]));
+}
+
+#[test]
+fn a_holder_that_is_told_to_wait_waits_and_comes_when_it_is_called() {
+    let (mut node, target) = (open(Limits::default()), NodeId(3));
+    leave_hints(&mut node, target, 10);
+    node.step(now(0), Input::Wake);
+    let (_, first) = batches(&mut node).remove(0);
+    let answer = |node: &mut Node<MemoryStorage>, wait| {
+        let reply = HintsReply { request: first.request, stored: Vec::new(), wait };
+        node.step(now(0), Input::Message(target, Message::HintsReply(reply)));
+        batches(node)
+    };
+    assert_eq!(answer(&mut node, 3_000_000), []);
+    node.step(now(2), Input::Wake);
+    assert_eq!(batches(&mut node), []);
+    node.step(now(3), Input::Wake);
+    let (_, asks) = batches(&mut node).remove(0);
+    assert!(asks.items[..] == first.items[..1] && !asks.last, "it asks with one");
+    assert_eq!(answer(&mut node, u64::MAX), []);
+    assert_eq!(answer(&mut node, 0), [(target, first.clone())], "called, with all of it: nothing was late");
+    assert_eq!(answer(&mut node, 0), [], "nothing could be stored: that is no call");
+    assert!(node.suspects().is_empty());
+    acknowledge(&mut node, now(4), target, &first);
+    let (_, last) = batches(&mut node).remove(0);
+    assert!(last.last && last.items.len() == 2);
+}
+
+#[test]
+fn hints_for_a_node_that_is_no_member_any_more_go_to_the_owners_of_their_keys() {
+    let gone = NodeId(9);
+    // Whom node 1 delivers to itself, and whom another gets.
+    let mut old = open_with(Limits::default(), &[1, 2, 3, 9], vec![MemoryStorage::new()]);
+    let keys = leave_hints(&mut old, gone, 40);
+    assert_eq!(old.hints(), [(gone, 40)]);
+    let mut node = open_with(Limits::default(), &[1, 2, 3], old.into_storages());
+    assert_eq!(node.hints(), [(gone, 40)]);
+    let layout = Arc::clone(node.layout());
+    let first = |key: &Key| layout.owners(layout.partition_of(key.position()))[0];
+    let mut received = Vec::new();
+    for second in 1..60 {
+        node.step(now(second), Input::Wake);
+        while let Some((to, hints)) = batches(&mut node).pop() {
+            assert!(to != gone && hints.items.iter().all(|item| first(&item.key) == to));
+            received.extend(hints.items.iter().map(|item| item.key.clone()));
+            acknowledge(&mut node, now(second), to, &hints);
+        }
+    }
+    assert_eq!(node.hints(), []);
+    let others: Vec<_> = keys.iter().filter(|key| first(key) != NodeId(1)).collect();
+    received.sort_unstable_by_key(Key::position);
+    received.dedup();
+    assert_eq!(received.len(), others.len());
+    assert!(!others.is_empty() && others.len() < keys.len(), "{} of {}", others.len(), keys.len());
+    for key in keys.iter().filter(|key| first(key) == NodeId(1)) {
+        let live = node.inspect(key.keyspace(), key.user()).expect("memory doesn't fail").expect("an owner");
+        assert_eq!(live.len(), 1);
+    }
+    let counters = node.counters();
+    assert!(counters.hints_balance() && (counters.hints_delivered, counters.hints_dropped) == (40, 0));
 }

@@ -48,6 +48,16 @@ impl DotLog {
         }
     }
 
+    /// Notes that `dots` are of `key`. A member may speak of more than can ever be counted: what no log holds leaves it
+    /// empty.
+    pub(crate) fn push_all(&mut self, dots: &DotSet, key: &Bytes) {
+        if dots.count() > self.limit as u64 {
+            self.clear();
+            return;
+        }
+        dots.iter().for_each(|dot| self.push(dot, key));
+    }
+
     /// The keys of `dots`, each with its dots among them; nothing unless every dot has a line.
     pub(crate) fn keys(&self, dots: &DotSet) -> Option<BTreeMap<Bytes, DotSet>> {
         if dots.count() > self.count as u64 && !mutant::is(Mutant::ServeGaps) {
@@ -97,6 +107,7 @@ impl DotLog {
 mod tests {
     use super::*;
     use crate::ids::{NodeId, Start};
+    use crate::wire::{Reader, put_varint};
 
     fn dot(node: u64, counter: u64) -> Dot {
         Dot { actor: Actor { node: NodeId(node), start: Start(1) }, counter }
@@ -128,6 +139,25 @@ mod tests {
         assert_eq!(log.len(), 2);
         assert_eq!(log.keys(&DotSet::of(dot(1, 3))), None, "the first that came");
         assert!(log.keys(&[dot(1, 1), dot(1, 2)].into_iter().collect()).is_some());
+    }
+
+    #[test]
+    fn more_dots_than_the_log_holds_leave_it_empty_and_are_not_counted_through() {
+        let mut log = DotLog::new(2);
+        log.push(dot(1, 1), &key("a"));
+        // Five actors: start, and all counters that there are.
+        let mut bytes = vec![0, 5];
+        for node in 1..=5 {
+            bytes.extend_from_slice(&[node, 1, 0, 0, 0, 0, 0, 0, 0]);
+            put_varint(&mut bytes, Dot::COUNTER_MAX);
+            bytes.push(0);
+        }
+        let endless = DotSet::decode(&mut Reader::new(&bytes)).unwrap();
+        assert_eq!(endless.count(), u64::MAX);
+        log.push_all(&endless, &key("b"));
+        assert_eq!(log.len(), 0);
+        log.push_all(&[dot(1, 1), dot(1, 2)].into_iter().collect(), &key("a"));
+        assert_eq!(log.len(), 2);
     }
 
     #[test]

@@ -128,9 +128,7 @@ impl Partition {
     /// What a join of `key` has added to the clock, once it is stored.
     pub(super) fn note(&mut self, key: &Bytes, added: &DotSet) {
         self.changes += u64::from(!added.is_empty());
-        for dot in added.iter() {
-            self.log.push(dot, key);
-        }
+        self.log.push_all(added, key);
         if let Some(watch) = &mut self.watch
             && watch.opening.intersects(added)
         {

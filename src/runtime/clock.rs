@@ -3,7 +3,7 @@
 use std::sync::LazyLock;
 use std::sync::atomic::{AtomicU64, Ordering};
 pub(super) use std::time::Instant;
-use std::time::{SystemTime, UNIX_EPOCH};
+use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
 use crate::time::{Now, Time, WallTime, micros};
 
@@ -21,4 +21,17 @@ pub(super) fn now() -> Now {
 pub(super) fn look_at_wall() {
     let wall = SystemTime::now().duration_since(UNIX_EPOCH).map_or(0, micros);
     WALL_AT_ORIGIN.store(wall.saturating_sub(micros(ORIGIN.elapsed())), Ordering::Relaxed);
+}
+
+/// Looks again and again until something is so. False if that takes longer than `timeout`.
+pub(super) fn wait_until(timeout: Duration, is_so: impl Fn() -> bool) -> bool {
+    // Later than any clock can tell is never.
+    let until = Instant::now().checked_add(timeout);
+    while !is_so() {
+        if until.is_some_and(|until| Instant::now() > until) {
+            return false;
+        }
+        std::thread::park_timeout(Duration::from_millis(2));
+    }
+    true
 }

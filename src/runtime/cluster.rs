@@ -3,20 +3,21 @@
 use std::collections::BTreeMap;
 use std::fmt;
 use std::sync::Arc;
-use std::time::{Duration, Instant};
+use std::time::Duration;
 
 use parking_lot::Mutex;
 use rand::TryRng;
 use rand::rngs::SysRng;
 
 use super::client::Client;
+use super::clock::wait_until;
 use super::local::LocalNetwork;
 use super::server::{Server, Stopped};
 use crate::causality::{Identity, Secret};
 use crate::config::{ConfigError, Limits, Timing};
 use crate::error::OpenError;
 use crate::ids::{ClusterId, NodeId};
-use crate::node::{Counters, Event, Keyspace, Setup};
+use crate::node::{Counters, Event, Keyspace, Node, Setup};
 use crate::ring::{Layout, Member, plan_first};
 use crate::storage::{MemoryStorage, Storage};
 
@@ -274,15 +275,26 @@ impl<S: Storage + 'static> Cluster<S> {
     /// takes longer than `timeout`.
     #[must_use]
     pub fn settle(&self, timeout: Duration) -> bool {
-        // Later than any clock can tell is never.
-        let until = Instant::now().checked_add(timeout);
-        while !self.is_settled() {
-            if until.is_some_and(|until| Instant::now() > until) {
-                return false;
+        wait_until(timeout, || self.is_settled())
+    }
+
+    /// Waits until all hints that nodes which are up hold now are home. False if that takes longer than `timeout`: a
+    /// target may be down. What is kept meanwhile isn't waited for.
+    #[must_use]
+    pub fn hints_settled(&self, timeout: Duration) -> bool {
+        let look = |look: &dyn Fn(NodeId, &Node<S>)| {
+            for (&id, place) in self.nodes.lock().iter() {
+                if let Place::Up(server) = place {
+                    server.with_node(|node| look(id, node));
+                }
             }
-            std::thread::park_timeout(Duration::from_millis(2));
-        }
-        true
+        };
+        let marks = Mutex::new(BTreeMap::new());
+        look(&|id, node| _ = marks.lock().insert(id, node.hint_mark()));
+        wait_until(timeout, || {
+            look(&|id, node| marks.lock().retain(|at, mark| *at != id || !node.hints_settled(mark)));
+            marks.lock().is_empty()
+        })
     }
 
     fn is_settled(&self) -> bool {
@@ -317,5 +329,28 @@ impl<S: Storage + 'static> fmt::Debug for Cluster<S> {
 impl fmt::Debug for ClusterBuilder {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         write!(f, "ClusterBuilder({:?})", self.members)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::causality::Context;
+
+    #[test]
+    fn hints_are_settled_when_their_target_is_back_and_has_them() {
+        let long = Duration::from_secs(60);
+        let cluster = Cluster::builder(3).start().unwrap();
+        cluster.stop(NodeId(3));
+        let bucket = cluster.client(NodeId(1)).unwrap().bucket("default").unwrap();
+        let _ = bucket.put("k", "v", &Context::empty()).wait().unwrap();
+        assert!(cluster.settle(long) && !cluster.hints_settled(Duration::ZERO));
+        let nodes = cluster.nodes.lock();
+        let Some(Place::Up(holder)) = nodes.get(&NodeId(1)) else { panic!("it is up") };
+        assert!(!holder.hints_settled(Duration::ZERO));
+        drop(nodes);
+        cluster.restart(NodeId(3)).unwrap();
+        assert!(cluster.hints_settled(long));
+        assert_eq!(cluster.counters().hints_pending, 0);
     }
 }

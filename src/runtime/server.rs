@@ -176,6 +176,14 @@ impl<S: Storage + 'static> Server<S> {
         self.cell.look(|state| state.node.as_ref().map(look))
     }
 
+    /// Waits until all hints that the node holds now are home. False if that takes longer than `timeout`: a target may
+    /// be down. What is kept meanwhile isn't waited for.
+    #[must_use]
+    pub fn hints_settled(&self, timeout: Duration) -> bool {
+        let Some(mark) = self.with_node(Node::hint_mark) else { return false };
+        clock::wait_until(timeout, || self.with_node(|node| node.hints_settled(&mark)) == Some(true))
+    }
+
     /// Stops in good order: takes no further requests, waits for those in progress (each has a deadline), syncs. Hints
     /// on their way home are not waited for: they stay until their targets have acknowledged them.
     #[must_use]

@@ -90,8 +90,12 @@ impl Messages {
             messages.push(Message::ForwardReply(ForwardReply { request: self.request(), outcome }));
         }
         let items = (0..3).map(|index| HintItem { index, key: self.key(), update: self.update() }).collect();
-        messages.push(Message::Hints(Hints { request: self.request(), layout, items }));
-        messages.push(Message::HintsReply(HintsReply { request: self.request(), stored: vec![0, 2, u32::MAX] }));
+        messages.push(Message::Hints(Hints { request: self.request(), layout, items, last: true }));
+        messages.push(Message::HintsReply(HintsReply {
+            request: self.request(),
+            stored: vec![0, 2, u32::MAX],
+            wait: 500_000,
+        }));
         let (request, partition, after) = (self.request(), PartitionId(255), Bytes::from("after"));
         let keyspace = KeyspaceId(u32::MAX);
         messages.push(Message::List(List { request, layout, partition, keyspace, after: after.clone(), limit: 1000 }));

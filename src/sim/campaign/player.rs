@@ -156,12 +156,13 @@ impl Player {
             let Some(node) = self.sim.node(id) else { continue };
             let (counters, lines) = (node.counters(), self.sim.hint_lines(id));
             if !counters.hints_balance() || counters.hints_pending != lines {
-                let Counters { hints_found, hints_kept, hints_joined, hints_delivered, hints_pending, .. } = counters;
+                let Counters { hints_found, hints_kept, hints_joined, .. } = counters;
+                let Counters { hints_delivered, hints_dropped, hints_pending, .. } = counters;
                 return broken(
                     Property::HintLedger,
                     format!(
                         "{id}: found {hints_found} + kept {hints_kept} = joined {hints_joined} + delivered \
-                         {hints_delivered} + pending {hints_pending}? its disk holds {lines}"
+                         {hints_delivered} + dropped {hints_dropped} + pending {hints_pending}? its disk holds {lines}"
                     ),
                 );
             }

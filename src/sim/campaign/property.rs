@@ -34,7 +34,8 @@ pub enum Property {
     Register,
     /// After everything has healed no hint is left.
     HintsHome,
-    /// What a node has found and taken in as hints was joined into another, is delivered, or is on its disk.
+    /// What a node has found and taken in as hints was joined into another, is delivered, was dropped as damaged, or is
+    /// on its disk.
     HintLedger,
     /// A listing names keys that were written, and after everything has healed just those that have a value.
     Listing,

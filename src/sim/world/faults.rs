@@ -318,6 +318,23 @@ impl Sim {
         self.in_transit == 0 && self.nodes.values().all(calm)
     }
 
+    /// Runs until all hints that running nodes hold now are home. False if that takes more than ten virtual minutes: a
+    /// target may be down. What is kept meanwhile isn't waited for.
+    pub fn hints_settled(&mut self) -> bool {
+        let limit = self.now + CALM;
+        let running = self.nodes.iter().filter_map(|(&id, process)| Some((id, process.node.as_ref()?)));
+        let marks: Vec<_> = running.map(|(id, node)| (id, node.hint_mark())).collect();
+        loop {
+            let settled = |(id, mark): &(NodeId, _)| self.node(*id).is_some_and(|node| node.hints_settled(mark));
+            if marks.iter().all(settled) {
+                return true;
+            }
+            if self.now >= limit || !self.advance() {
+                return false;
+            }
+        }
+    }
+
     /// Runs until no running node owes anything to another that is up, and none has lost anything that it has not back.
     ///
     /// # Panics
@@ -353,7 +370,10 @@ impl Sim {
         let running = self.nodes.iter().filter_map(|(&id, node)| Some((id, node.node.as_ref()?)));
         let all = running.flat_map(|(id, node)| node.debt().into_iter().map(move |debt| (id, debt)));
         all.filter(|(_, debt)| match debt {
-            Debt::Hints { target: other, .. } | Debt::Apart(_, other) | Debt::Unknown(_, other) => self.is_up(*other),
+            Debt::Hints { target: other, .. }
+            | Debt::Apart(_, other)
+            | Debt::Unknown(_, other)
+            | Debt::Dirty(_, other) => self.is_up(*other),
             Debt::Refilling(_) => true,
         })
         .collect()
