@@ -45,7 +45,7 @@ fn dots(actors: u64, base: u64, gaps: bool) -> DotSet {
 }
 
 fn entry(dot: Dot, value: usize) -> Entry {
-    Entry { dot, write_id: None, stamp: Stamp(1), value: Bytes::from(vec![7; value]) }
+    Entry { dot, write_id: None, expires: None, stamp: Stamp(1), value: Bytes::from(vec![7; value]) }
 }
 
 fn sets_of_dots(criterion: &mut Criterion) {

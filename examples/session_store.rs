@@ -2,8 +2,9 @@
 //!
 //! Every user has one session; each click reads it and writes it back with the context of what was read. The keyspace
 //! reconciles with [`LastWriteWins`]: where a click's outcome stayed unknown and the next one could not know of it,
-//! the later timestamp is shown. Expiry is the application's: a session says until when it holds, a read ignores one
-//! that has expired, and a sweeper deletes exactly what it saw, so that a session renewed meanwhile stays.
+//! the later timestamp is shown. Expiry is the application's, for its minutes pass faster than those of any wall clock
+//! (by that, `PutOptions::expires_after` does all of it): a session says until when it holds, a read ignores one that has
+//! expired, and a sweeper deletes exactly what it saw, so that a session renewed meanwhile stays.
 //!
 //! `cargo run --release --example session_store` (`-- --quick` for a short run)
 

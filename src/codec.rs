@@ -143,7 +143,8 @@ mod tests {
 
     fn write(number: u64, value: usize) -> Message {
         let dot = Dot { actor: Actor { node: FROM, start: Start(2) }, counter: number };
-        let entry = Entry { dot, write_id: None, stamp: Stamp(number), value: Bytes::from(vec![7; value]) };
+        let entry =
+            Entry { dot, write_id: None, expires: None, stamp: Stamp(number), value: Bytes::from(vec![7; value]) };
         Message::Write(Write {
             request: request(number),
             layout: LayoutId { version: 1, hash: 2 },

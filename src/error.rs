@@ -196,6 +196,10 @@ pub enum PutError {
         /// The bytes that are allowed.
         limit: usize,
     },
+    /// The value would have expired before anybody could read it: its time to live is zero, or less than a microsecond.
+    /// Nothing was written; to remove what is there, delete it.
+    #[error("a value can't expire as soon as it is written")]
+    ExpiresAtOnce,
     /// The context was refused. Nothing was written.
     #[error(transparent)]
     Context(#[from] ContextError),

@@ -397,7 +397,7 @@ mod tests {
     fn update(counter: u64, bytes: usize) -> Update {
         let actor = Actor { node: NodeId(1), start: Start(1) };
         let (dot, value) = (Dot { actor, counter }, Bytes::from(vec![7; bytes]));
-        Update::put(Entry { dot, write_id: None, stamp: Stamp(1), value }, &DotSet::new())
+        Update::put(Entry { dot, write_id: None, expires: None, stamp: Stamp(1), value }, &DotSet::new())
     }
 
     #[test]

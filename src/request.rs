@@ -87,6 +87,13 @@ pub struct PutOptions {
     /// This is a check, not a lock: two conditional puts at the same time may both succeed, and then stand side by
     /// side as siblings. It never loses a write; it can't promise to be the only one.
     pub if_unchanged: bool,
+    /// After how long the value expires, by wall clocks, counted from when the write is named (a condition is read
+    /// before that); none: never. Zero, or less than a microsecond, is refused. A delete does not look at it.
+    ///
+    /// From then on no read shows the value, and after [`Timing::skew`](crate::config::Timing::skew) more every owner
+    /// removes it alone, as if it had been deleted. A node whose clock is ahead by more than the skew removes it that
+    /// much earlier, for all; one whose clock is behind goes on showing it that much longer.
+    pub expires_after: Option<Duration>,
 }
 
 /// How a request ended.
@@ -110,7 +117,7 @@ pub struct Versions {
     pub values: Vec<Bytes>,
     /// What was read: pass it back with the put that replaces it.
     pub context: Context,
-    /// How many versions stood side by side before they were reconciled.
+    /// How many versions stood side by side before they were reconciled; expired ones don't count.
     pub siblings: usize,
     /// How many owners answered. Fewer than R only in sloppy mode, when no more could be reached.
     pub owners: u8,
@@ -138,7 +145,9 @@ pub struct Written {
     pub fallbacks: u8,
     /// The only copy is a hint at the coordinator itself: nobody else could be reached, and W is 1.
     pub only_here: bool,
-    /// The object was at its sibling cap, and the reconciler has made one value of what was put and what was there.
+    /// The object was at its sibling cap, and the reconciler has made one value of what was put and what was there (or
+    /// expired versions, which nobody sees any more, have made room). A value that the reconciler picks keeps its expiry;
+    /// one that it makes expires with the last of its parts, and never if one of them never does.
     /// Then the context is empty: to go on, read first.
     pub merged: bool,
 }

@@ -4,12 +4,15 @@ use std::fmt;
 use std::ops::{Add, Sub};
 use std::time::Duration;
 
+use serde::{Deserialize, Serialize};
+
 /// Monotonic time in microseconds from an origin that the host chose: for deadlines, never shown to another node.
 #[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Default)]
 pub struct Time(pub u64);
 
-/// Wall-clock time in microseconds since 1970: for timestamps alone. It may be wrong, and nothing is lost if it is.
-#[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Default)]
+/// Wall-clock time in microseconds since 1970: for timestamps, and for when a value expires. It may be wrong; all that
+/// is lost then is a value that has an expiry, too early.
+#[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Default, Serialize, Deserialize)]
 pub struct WallTime(pub u64);
 
 /// The time of one call into a node: read both clocks once per batch of inputs.
@@ -17,7 +20,7 @@ pub struct WallTime(pub u64);
 pub struct Now {
     /// For deadlines.
     pub time: Time,
-    /// For timestamps.
+    /// For timestamps, and for what expires.
     pub wall: WallTime,
 }
 
@@ -40,6 +43,14 @@ impl Sub<Duration> for Time {
     type Output = Self;
     fn sub(self, duration: Duration) -> Self {
         Self(self.0.saturating_sub(micros(duration)))
+    }
+}
+
+impl WallTime {
+    /// So much later; at most the end of time, [`u64::MAX`].
+    #[must_use]
+    pub fn after(self, duration: Duration) -> Self {
+        Self(self.0.saturating_add(micros(duration)))
     }
 }
 

@@ -5,6 +5,7 @@
 use std::fmt::Write;
 use std::ops::ControlFlow;
 use std::sync::Arc;
+use std::time::Duration;
 
 use quorate::causality::{Identity, Secret};
 use quorate::ids::WriteId;
@@ -73,6 +74,23 @@ fn the_four_spaces_of_a_node_are_what_they_always_were() {
     node.commit().unwrap();
     let dump = dump(node.storages().next().unwrap());
     assert_eq!(dump, GOLDEN, "\n{dump}");
+}
+
+/// Its stamp stands in the record behind the write id, and again, in the order of time, in the index of what expires.
+#[test]
+fn what_expires_is_found_by_its_time() {
+    let mut node = open(1);
+    let options = PutOptions { w: Some(1), expires_after: Some(Duration::from_millis(0x10)), ..PutOptions::default() };
+    let keyspace = Keyspace::new("default").id();
+    let (key, value, context) = ("siblings".into(), Some("one".into()), Context::empty());
+    node.step(at(1), Input::Request(Ticket(1), Request::Put { keyspace, key, value, context, options }));
+    node.commit().unwrap();
+    let dump = dump(node.storages().next().unwrap());
+    let key = "5759a60c7369626c696e6773";
+    // 17 ms after the beginning.
+    let record = format!("0000000100000001cd580e8f33840797{key} = 0101020101570000000000000168420000000006000000");
+    let line = format!("0000000100000001050006000000004268{key} = \n");
+    assert!(dump.contains(&record) && dump.contains(&line), "\n{dump}");
 }
 
 const GOLDEN: &str = "\

@@ -156,7 +156,13 @@ impl World {
 
     /// The bytes of a side's record with its key, as they are stored and sent; none if it has nothing.
     pub(crate) fn record(&self, row: usize, side: Side) -> Option<usize> {
-        let entry = Entry { dot: self.dot(row, side)?, write_id: None, stamp: Stamp(1), value: self.value.clone() };
+        let entry = Entry {
+            dot: self.dot(row, side)?,
+            write_id: None,
+            expires: None,
+            stamp: Stamp(1),
+            value: self.value.clone(),
+        };
         let record = Record { live: vec![entry], residual: DotSet::new() };
         Some(1 + KEY + record.encode(&self.key(row)).len())
     }

@@ -309,6 +309,7 @@ mod tests {
             let entry = |&counter: &u64| Entry {
                 dot: Dot { actor, counter },
                 write_id: None,
+                expires: None,
                 stamp: Stamp(0),
                 value: Bytes::default(),
             };

@@ -7,6 +7,7 @@ use super::stamp::Stamp;
 use crate::bytes::Bytes;
 use crate::dots::DotSet;
 use crate::ids::{Dot, WriteId};
+use crate::time::WallTime;
 use crate::wire::list;
 
 /// One live version of a value.
@@ -16,10 +17,21 @@ pub struct Entry {
     pub dot: Dot,
     /// The client's name for the write, if it gave one.
     pub write_id: Option<WriteId>,
+    /// When it expires, if ever, by every node's own wall clock: a part of the version like its value, said once by the
+    /// node that named the write.
+    pub expires: Option<WallTime>,
     /// For last-write-wins among siblings.
     pub stamp: Stamp,
     /// The value itself.
     pub value: Bytes,
+}
+
+impl Entry {
+    /// Whether no read shows it any more, by a wall clock that says `now`.
+    #[must_use]
+    pub fn is_expired(&self, now: WallTime) -> bool {
+        self.expires.is_some_and(|expires| expires <= now)
+    }
 }
 
 /// What an owner keeps of a key.
@@ -136,6 +148,22 @@ impl Record {
     pub(crate) fn join_whole(&mut self, clock: &DotSet, live: &[Entry], cover: Cover<'_>) {
         self.live.retain(|entry| survives(entry.dot, live, cover));
         let _ = self.take_from(clock, live, cover, false);
+    }
+
+    /// Removes the versions that are `due`. Tells whether there were any.
+    ///
+    /// Their dots stay known, in the clock or else in the residual: a late copy is refused like that of a deleted one.
+    pub(crate) fn expire(&mut self, clock: &DotSet, due: impl Fn(WallTime) -> bool) -> bool {
+        let before = self.live.len();
+        let residual = &mut self.residual;
+        self.live.retain(|entry| {
+            let stays = !entry.expires.is_some_and(&due);
+            if !stays && !clock.contains(entry.dot) {
+                residual.insert(entry.dot);
+            }
+            stays
+        });
+        self.live.len() < before
     }
 
     /// residual := (residual ∪ cover) \ clock. Tells whether the residual changed.

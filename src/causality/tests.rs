@@ -24,7 +24,7 @@ fn dots<const N: usize>(list: [Dot; N]) -> DotSet {
 }
 
 fn entry(dot: Dot, value: &str) -> Entry {
-    Entry { dot, write_id: None, stamp: Stamp(dot.counter), value: Bytes::from(value) }
+    Entry { dot, write_id: None, expires: None, stamp: Stamp(dot.counter), value: Bytes::from(value) }
 }
 
 fn named(dot: Dot, write_id: u128) -> Entry {

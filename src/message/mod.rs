@@ -392,8 +392,13 @@ mod tests {
     }
 
     fn entries(counters: &[u64]) -> Vec<Entry> {
-        let entry =
-            |&counter: &u64| Entry { dot: dot(counter), write_id: None, stamp: Stamp(1), value: Bytes::from("value") };
+        let entry = |&counter: &u64| Entry {
+            dot: dot(counter),
+            write_id: None,
+            expires: None,
+            stamp: Stamp(1),
+            value: Bytes::from("value"),
+        };
         counters.iter().map(entry).collect()
     }
 

@@ -58,6 +58,32 @@ impl<S: Storage> Shard<S> {
         }
     }
 
+    /// When something that has expired is to be removed.
+    pub(super) fn expire_due(&self) -> Option<Time> {
+        Some((self.now.time + self.replica.until_due()?).max(self.expire_from))
+    }
+
+    /// Removes what has expired.
+    pub(super) fn expire(&mut self) {
+        const VERSIONS: usize = 64;
+        if let Err(due) = self.admission.grant(Work::Sweep, self.now.time) {
+            self.expire_from = due;
+            return;
+        }
+        let partitions: Vec<_> = self.replica.partitions_due().collect();
+        let mut failed = false;
+        for partition in partitions {
+            let expired = self.of_partition(partition, |replica, storage| replica.expire(storage, partition, VERSIONS));
+            match expired {
+                Ok(stored) => self.lanes.wrote(&stored),
+                Err(_) => failed = true,
+            }
+        }
+        self.replica.find_next_due();
+        let more = !failed && self.replica.partitions_due().next().is_some();
+        self.expire_from = self.now.time + if more { PAUSE } else { self.shared.timing.sweep };
+    }
+
     /// Begins to read the next partition again.
     pub(super) fn scrub(&mut self) {
         let owned: Vec<PartitionId> = self.replica.partitions().collect();

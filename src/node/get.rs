@@ -174,7 +174,11 @@ impl<S: Storage> Shard<S> {
 
     fn answer_get(&mut self, purpose: Purpose, key: &Key, outcome: GetOutcome) {
         let found = match outcome {
-            GetOutcome::Done { view, owners, fastest } => Ok((view, owners, fastest)),
+            GetOutcome::Done { mut view, owners, fastest } => {
+                // The context covers them all the same: what is put next takes their place.
+                view.live.retain(|entry| !entry.is_expired(self.now.wall));
+                Ok((view, owners, fastest))
+            }
             GetOutcome::Failed(shortfall) => Err(GetError::Unavailable(shortfall)),
         };
         match (purpose, found) {

@@ -2,6 +2,7 @@
 
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::Arc;
+use std::time::Duration;
 
 use super::Event;
 use super::Output;
@@ -21,7 +22,7 @@ use crate::reconcile::{Reconciled, Sibling};
 use crate::replica::{Cap, Joined};
 use crate::request::{PutOptions, Reply, Written};
 use crate::storage::{Storage, Stored};
-use crate::time::Time;
+use crate::time::{Time, WallTime, micros};
 
 /// A put whose coordinator this node is.
 #[derive(Debug)]
@@ -44,6 +45,8 @@ pub(super) struct Plan {
     pub(super) context: Context,
     pub(super) rule: WriteRule,
     pub(super) write_id: Option<WriteId>,
+    /// None for a delete.
+    pub(super) expires_after: Option<Duration>,
     pub(super) deadline: Time,
 }
 
@@ -106,6 +109,10 @@ impl<S: Storage> Shard<S> {
         if let Some(got) = value.as_ref().map(|value| value.len()).filter(|&got| got > limit) {
             return Err(PutError::ValueTooLong { got, limit });
         }
+        let expires_after = options.expires_after.filter(|_| value.is_some());
+        if expires_after.is_some_and(|after| micros(after) == 0) {
+            return Err(PutError::ExpiresAtOnce);
+        }
         let w = options.w.unwrap_or(defaults.quorum.w());
         if w == 0 || w > defaults.quorum.n() {
             return Err(PutError::Quorum { asked: w, n: defaults.quorum.n() });
@@ -124,6 +131,7 @@ impl<S: Storage> Shard<S> {
                 durability: options.durability,
             },
             write_id: options.write_id,
+            expires_after,
             deadline: self.now.time + options.deadline.unwrap_or(shared.timing.deadline),
         })
     }
@@ -139,8 +147,9 @@ impl<S: Storage> Shard<S> {
         let update = match plan.value {
             None => Update::delete(dot, context),
             Some(value) => {
-                let stamp = self.clock.tick(self.now.wall);
-                Update::put(Entry { dot, write_id: plan.write_id, stamp, value }, context)
+                let (stamp, write_id) = (self.clock.tick(self.now.wall), plan.write_id);
+                let expires = plan.expires_after.map(|after| self.now.wall.after(after));
+                Update::put(Entry { dot, write_id, expires, stamp, value }, context)
             }
         };
         let update = Arc::new(update);
@@ -233,7 +242,7 @@ impl<S: Storage> Shard<S> {
     }
 
     /// One write in the place of all siblings: the reconciler's value, under the put's own dot or a fresh one, with
-    /// the context of what was merged.
+    /// the context of what was merged. What has expired is superseded too, and is no part of the value.
     pub(super) fn merge_at_cap(
         &mut self,
         key: &Key,
@@ -242,19 +251,23 @@ impl<S: Storage> Shard<S> {
         fresh: Option<Dot>,
     ) -> Result<Update, PutError> {
         let Some(own) = update.live.first() else { return Err(self.at_cap(key, live)) };
-        let longest = self.shared.keyspace(key.keyspace()).map_or(0, |keyspace| self.shared.longest_value(keyspace));
-        let value = match self.reconcile(key, live).map_err(|()| PutError::Reconciler)? {
-            Reconciled::Pick(index) => live[index].value.compact(),
-            Reconciled::Merge(value) if value.len() <= longest => value,
-            // No client could have put such a value, and no message might hold it.
-            Reconciled::Keep | Reconciled::Merge(_) => return Err(self.at_cap(key, live)),
-        };
+        let (wall, dot) = (self.now.wall, fresh.unwrap_or(own.dot));
+        let (expired, live): (Vec<Entry>, Vec<Entry>) = live.iter().cloned().partition(|entry| entry.is_expired(wall));
         let mut covered = update.covered.clone();
-        for entry in live {
-            covered.insert(entry.dot);
+        covered.union_with(&expired.iter().map(|entry| entry.dot).collect());
+        if self.shared.cap(key.keyspace()).holds(&live) {
+            return Ok(Update::put(Entry { dot, ..own.clone() }, &covered));
         }
+        let longest = self.shared.keyspace(key.keyspace()).map_or(0, |keyspace| self.shared.longest_value(keyspace));
+        let (value, expires) = match self.reconcile(key, &live).map_err(|()| PutError::Reconciler)? {
+            Reconciled::Pick(index) => (live[index].value.compact(), live[index].expires),
+            Reconciled::Merge(value) if value.len() <= longest => (value, last_expiry(&live)),
+            // No client could have put such a value, and no message might hold it.
+            Reconciled::Keep | Reconciled::Merge(_) => return Err(self.at_cap(key, &live)),
+        };
+        covered.union_with(&live.iter().map(|entry| entry.dot).collect());
         let stamp = live.iter().map(|entry| entry.stamp).max().unwrap_or(own.stamp);
-        Ok(Update::put(Entry { dot: fresh.unwrap_or(own.dot), write_id: own.write_id, stamp, value }, &covered))
+        Ok(Update::put(Entry { dot, write_id: own.write_id, expires, stamp, value }, &covered))
     }
 
     /// Why a put that would leave these is refused.
@@ -449,6 +462,12 @@ impl<S: Storage> Shard<S> {
         let answers = tried.iter().map(|&node| (node, Answer::Silent)).collect();
         PutError::Unavailable(Shortfall { needed: rule.w, got: 0, answers })
     }
+}
+
+/// When a value expires that was made of these: with the last of them, and never if one of them never does.
+fn last_expiry(live: &[Entry]) -> Option<WallTime> {
+    live.iter().map(|entry| entry.expires).min_by_key(Option::is_some)??;
+    live.iter().filter_map(|entry| entry.expires).max()
 }
 
 /// Why a coordinator did not apply its own write.

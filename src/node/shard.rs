@@ -73,6 +73,8 @@ pub(super) struct Shard<S> {
     /// Whom the next batch of hints goes to, if there was not room for all.
     pub(super) handoff_next: NodeId,
     pub(super) sweep_due: Time,
+    /// Before this nothing is removed that has expired: it goes in slices, and not for every single version.
+    pub(super) expire_from: Time,
     pub(super) exchanges: Exchanges,
     pub(super) admission: Admission,
     /// When records are read on; nothing if none are to be read.
@@ -119,7 +121,15 @@ impl<S: Storage> Shard<S> {
             },
         )?;
         let log = shared.limits.dot_log;
-        let replica = Replica::open(&mut storage, shared.identity.secret, layout, owned.iter().copied(), log)?;
+        let mut replica = Replica::open(
+            &mut storage,
+            shared.identity.secret,
+            layout,
+            owned.iter().copied(),
+            log,
+            shared.timing.skew,
+        )?;
+        replica.tell_time(now.wall);
         let building_due = replica.partitions_building().next().map(|_| now.time);
         // What was missed while this node was away is asked for at once.
         let never = shared.timing.exchange == Duration::MAX;
@@ -150,6 +160,7 @@ impl<S: Storage> Shard<S> {
             handoff_due: now.time,
             handoff_next: NodeId(0),
             sweep_due: now.time + shared.timing.sweep,
+            expire_from: now.time,
             exchanges,
             admission: Admission::new(shared.timing.foreground, now.time),
             building_due,
@@ -169,7 +180,7 @@ impl<S: Storage> Shard<S> {
     }
 
     pub(super) fn request(&mut self, now: Now, ticket: Ticket, request: Request) {
-        self.now = now;
+        self.set_now(now);
         let overloaded = self.operations.len() >= self.shared.limits.in_flight;
         match request {
             Request::Get { .. } if self.fenced => self.done(ticket, Reply::Get(Err(GetError::Stopped))),
@@ -193,7 +204,7 @@ impl<S: Storage> Shard<S> {
 
     /// One handler per message; `peer` is the sender's index in the layout.
     pub(super) fn message(&mut self, now: Now, from: NodeId, peer: usize, message: Message) {
-        self.now = now;
+        self.set_now(now);
         if self.fenced {
             return;
         }
@@ -225,7 +236,7 @@ impl<S: Storage> Shard<S> {
 
     /// Time has passed.
     pub(super) fn wake(&mut self, now: Now) {
-        self.now = now;
+        self.set_now(now);
         if self.fenced {
             return;
         }
@@ -255,6 +266,9 @@ impl<S: Storage> Shard<S> {
         if now.time >= self.sweep_due {
             self.sweep();
         }
+        if self.expire_due().is_some_and(|due| now.time >= due) {
+            self.expire();
+        }
         if now.time >= self.exchanges.due {
             self.exchange_round();
         }
@@ -271,7 +285,7 @@ impl<S: Storage> Shard<S> {
     /// What it says of itself proves nothing: a node that can be heard but not reached would be asked for ever.
     pub(super) fn heard(&mut self, peer: usize, now: Now) {
         if self.peers.heard(peer) {
-            self.now = now;
+            self.set_now(now);
             let node = self.shared.layout.members()[peer].node;
             self.notices.push_back(Notice::Recovered(node));
             self.lanes.say(Output::Event(Event::Recovered(node)));
@@ -289,6 +303,11 @@ impl<S: Storage> Shard<S> {
             self.notices.push_back(Notice::Suspected(node));
             self.lanes.say(Output::Event(Event::Suspected(node)));
         }
+    }
+
+    fn set_now(&mut self, now: Now) {
+        self.now = now;
+        self.replica.tell_time(now.wall);
     }
 
     pub(super) fn commit(&mut self) -> Result<(), StorageError> {
@@ -376,6 +395,7 @@ impl<S: Storage> Shard<S> {
             exchange,
             self.building_due,
             self.names_due,
+            self.expire_due(),
             Some(self.scrub_due),
         ];
         // What is never due needs no timer.

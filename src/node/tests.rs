@@ -86,7 +86,7 @@ fn a_write_that_covers_ten_thousand_unknown_actors_is_taken_and_its_record_shrin
         node.commit().expect("memory doesn't fail");
     };
     let last = Dot { actor: Actor { node: NodeId(2), start: Start(10_001) }, counter: 1 };
-    let entry = Entry { dot: last, write_id: None, stamp: Stamp(1), value: "v".into() };
+    let entry = Entry { dot: last, write_id: None, expires: None, stamp: Stamp(1), value: "v".into() };
     step(&mut node, 1, Update::put(entry, &dots().collect()));
     assert_eq!(node.counters().unsettled, 1);
     assert!(stored(&node, Space::Objects) > 10_000 * 10, "each of them is kept as long as it may still arrive");
@@ -108,7 +108,7 @@ fn leave_hints(node: &mut Node<MemoryStorage>, target: NodeId, count: usize) -> 
     let keys: Vec<Key> = owned.take(count).collect();
     for (number, key) in (1..).zip(&keys) {
         let dot = Dot { actor: Actor { node: NodeId(2), start: Start(3) }, counter: number };
-        let entry = Entry { dot, write_id: None, stamp: Stamp(1), value: "v".into() };
+        let entry = Entry { dot, write_id: None, expires: None, stamp: Stamp(1), value: "v".into() };
         let update = Arc::new(Update::put(entry, &DotSet::new()));
         let (request, layout) = (RequestId { start: Start(3), number }, layout.id());
         let (key, durability) = (key.clone(), Durability::Quorum);

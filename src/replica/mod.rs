@@ -2,6 +2,7 @@
 
 mod digests;
 mod exchange;
+mod expiry;
 mod life;
 mod log;
 mod partition;
@@ -12,6 +13,7 @@ pub(crate) use life::put_lost;
 
 use std::ops::ControlFlow;
 use std::sync::Arc;
+use std::time::Duration;
 
 use crate::bytes::Bytes;
 use crate::causality::{Change, Cover, Entry, Record, Update, value_bytes};
@@ -24,8 +26,10 @@ use crate::merkle::digest;
 use crate::mutant::{self, Mutant};
 use crate::ring::Layout;
 use crate::storage::{Batch, Space, Storage, Stored};
+use crate::time::WallTime;
 use crate::wire::FormatError;
 use digests::Step;
+use expiry::{Expiry, earlier, put_expiries};
 use partition::{Partition, object_name, put_clock, put_index};
 
 /// The partitions of one shard: their clocks in memory, everything in storage.
@@ -40,13 +44,14 @@ pub(crate) struct Replica {
     /// How many keys are unsettled, in all partitions.
     unsettled: u64,
     secret: Secret,
+    expiry: Expiry,
     /// Whether no partition has another owner.
     alone: bool,
     /// Scratch, kept for its memory: what is written, the storage key, the record that a join works on.
     batch: Batch,
     name: Vec<u8>,
     record: Record,
-    before: Vec<Dot>,
+    before: Vec<(Dot, Option<WallTime>)>,
 }
 
 /// What a coordinator's own write may leave.
@@ -65,7 +70,7 @@ impl Cap {
         Self { siblings: self.siblings.max(live.len()), bytes: self.bytes.max(value_bytes(live)) }
     }
 
-    fn holds(self, live: &[Entry]) -> bool {
+    pub(crate) fn holds(self, live: &[Entry]) -> bool {
         live.len() <= self.siblings && value_bytes(live) <= self.bytes
     }
 }
@@ -89,7 +94,8 @@ pub(crate) enum Joined {
 }
 
 impl Replica {
-    /// Reads the clocks of the partitions `owned` of the layout, and keeps a log of so many dots for each.
+    /// Reads the clocks of the partitions `owned` of the layout, and keeps a log of so many dots for each. What has
+    /// expired is removed `skew` later.
     ///
     /// A partition whose lines are damaged has lost something, and is filled again by the others.
     pub(crate) fn open<S: Storage>(
@@ -98,12 +104,14 @@ impl Replica {
         layout: &Layout,
         owned: impl Iterator<Item = PartitionId>,
         log: usize,
+        skew: Duration,
     ) -> Result<Self, StorageError> {
         let mut replica = Self {
             partitions: (0..layout.partitions()).map(|_| None).collect(),
             counters: vec![1; layout.partitions() as usize],
             unsettled: 0,
             secret,
+            expiry: Expiry::new(skew),
             alone: layout.n() == 1,
             batch: Batch::new(),
             name: Vec::with_capacity(64),
@@ -114,6 +122,7 @@ impl Replica {
             let positions = layout.positions_of(partition);
             let (loaded, damaged) = Partition::load(storage, partition, positions, log)?;
             replica.unsettled += loaded.unsettled;
+            replica.expiry.note(loaded.expires);
             replica.partitions[partition.0 as usize] = Some(Box::new(loaded));
             if damaged {
                 // It is synced with the first write that is.
@@ -246,10 +255,12 @@ impl Replica {
             clock.union_with(events.unwrap_or(&DotSet::new()));
             return Stored::write(storage, &Batch::new()).map(Joined::Stored);
         }
-        let change = match events {
+        let mut change = match events {
             Some(events) => record.take_in(clock, live, cover, events, dropped > 0),
             None => record.take_from(clock, live, cover, dropped > 0),
         };
+        // What is due is removed with whatever is joined, and what comes late never stays.
+        change.live |= record.expire(clock, |expires| self.expiry.is_due(expires));
         self.batch.clear();
         if mutant::is(Mutant::CutAtJoin) {
             record.live.truncate(3);
@@ -273,7 +284,7 @@ impl Replica {
         put_record(&mut self.batch, &self.name, record, &change);
         let mut step = Step::default();
         if change.live {
-            step.old = digest(&self.secret, key.full(), self.before.iter().copied());
+            step.old = digest(&self.secret, key.full(), self.before.iter().map(|(dot, _)| *dot));
             step.new = digest(&self.secret, key.full(), record.live.iter().map(|entry| entry.dot));
         }
         if mutant::is(Mutant::DigestKeepsDeletes) && step.new.is_none() {
@@ -292,11 +303,14 @@ impl Replica {
         }
         let unsettled = !record.residual.is_empty();
         put_index(&mut self.batch, partition, state.incarnation, key, listed, unsettled);
+        let first = put_expiries(&mut self.batch, partition, state.incarnation, key, &self.before, &record.live);
         // Before the write: a storage in memory overwrites in place what nobody holds.
         record.clear();
         match Stored::write(storage, &self.batch) {
             Ok(stored) => {
                 state.settle(listed, unsettled, &mut self.unsettled);
+                state.expires = earlier(state.expires, first);
+                self.expiry.note(first);
                 state.note(key.full(), &change.added);
                 state.digests.replace(key.upper_position(), step);
                 Ok(Joined::Stored(stored))
@@ -363,7 +377,8 @@ impl Replica {
             .filter_map(|(index, state)| (state.as_ref()?.unsettled > 0).then_some(PartitionId(index as u32)))
     }
 
-    /// A page of the keys of a keyspace that have live entries: the keys, and where the page ended if there is more.
+    /// A page of the keys of a keyspace that have live entries which have not expired: the keys, and where the page ended
+    /// if there is more.
     pub(crate) fn list<S: Storage>(
         &self,
         storage: &S,
@@ -391,7 +406,7 @@ impl Replica {
                 return ControlFlow::Continue(());
             };
             match Record::decode(name, &Bytes::from(value)) {
-                Ok(record) if record.live.is_empty() => {}
+                Ok(record) if record.live.iter().all(|entry| entry.is_expired(self.expiry.now())) => {}
                 Ok(_) => keys.push(Bytes::from(user)),
                 Err(error) => damage = Some(error),
             }

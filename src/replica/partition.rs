@@ -14,6 +14,7 @@ use crate::key::Key;
 use crate::merkle::{Rebuild, Tree};
 use crate::mutant::{self, Mutant};
 use crate::storage::{Batch, Space, Storage};
+use crate::time::WallTime;
 use crate::wire::{FormatError, Reader, checked, put_checksum};
 
 #[derive(Debug)]
@@ -31,6 +32,9 @@ pub(super) struct Partition {
     pub(super) unsettled: u64,
     /// Where the last sweep of them ended.
     pub(super) swept: Bytes,
+    /// No version expires before this; none: no version expires. It is exact after a sweep, and may be too early after
+    /// a version was superseded.
+    pub(super) expires: Option<WallTime>,
     pub(super) log: DotLog,
     pub(super) digests: Digests,
     pub(super) life: Life,
@@ -51,6 +55,7 @@ pub(super) struct Watch {
 const CLOCK_ROW: u8 = 1;
 const UNSETTLED: u8 = 2;
 pub(super) const DIGEST: u8 = 4;
+pub(super) const EXPIRY: u8 = 5;
 
 impl Partition {
     /// Reads a partition's lines. Those that are damaged are left out, and it is said whether there were any.
@@ -63,7 +68,7 @@ impl Partition {
         // Who doesn't know which life it is can't find what it has: that must not pass for a beginning.
         let life = Life::load(storage, partition)?;
         let incarnation = life.incarnation();
-        let Lines { clock, unsettled, mut damaged } = Lines::load(storage, partition, incarnation)?;
+        let Lines { clock, unsettled, expires, mut damaged } = Lines::load(storage, partition, incarnation)?;
         let mut old = Vec::new();
         for &ended in &life.old {
             old.push((ended, Lines::load(storage, partition, ended)?.clock));
@@ -88,6 +93,7 @@ impl Partition {
                 calm,
                 unsettled,
                 swept,
+                expires,
                 log,
                 digests,
                 life,
@@ -105,7 +111,7 @@ impl Partition {
         if !mutant::is(Mutant::LoseKeepsClock) {
             (self.clock, self.calm) = (Arc::default(), Arc::default());
         }
-        (self.unsettled, self.swept) = (0, Bytes::default());
+        (self.unsettled, self.swept, self.expires) = (0, Bytes::default(), None);
         self.log.clear();
         self.digests = Digests::new(Tree::new(self.positions.clone()));
         self.life = life;
@@ -166,6 +172,7 @@ impl Partition {
 struct Lines {
     clock: DotSet,
     unsettled: u64,
+    expires: Option<WallTime>,
     /// Some can't be read, and are left out.
     damaged: bool,
 }
@@ -185,6 +192,13 @@ impl Lines {
                 },
                 Some((&UNSETTLED, _)) => lines.unsettled += 1,
                 Some((&DIGEST, _)) => {}
+                // In the order of time: the first is the next.
+                Some((&EXPIRY, line)) => match line.split_first_chunk::<8>() {
+                    Some((expires, _)) => {
+                        lines.expires.get_or_insert(WallTime(u64::from_be_bytes(*expires)));
+                    }
+                    None => lines.damaged = true,
+                },
                 _ => lines.damaged = true,
             }
             if newer.is_some() { ControlFlow::Break(()) } else { ControlFlow::Continue(()) }

@@ -6,6 +6,7 @@ mod random;
 mod scripts;
 
 use std::sync::Arc;
+use std::time::Duration;
 
 use super::{Portion, Replica, put_lost};
 use crate::causality::{DotSet, Entry, Secret, Stamp, Update};
@@ -18,6 +19,7 @@ use crate::storage::{Batch, MemoryStorage, Space, Storage};
 
 const SECRET: Secret = Secret::new([7; 16]);
 const P: PartitionId = PartitionId(0);
+const SKEW: Duration = Duration::from_secs(60);
 /// So small that even a few keys take several pages.
 const PORTION: Portion = Portion { records: 2, bytes: 1_000 };
 
@@ -40,7 +42,7 @@ impl Owner {
         let layout = Arc::new(plan_first(&members, 3, 1).unwrap().layout);
         [1, 2, 3].map(|node| {
             let mut storage = MemoryStorage::new();
-            let replica = Replica::open(&mut storage, SECRET, &layout, [P].into_iter(), log).unwrap();
+            let replica = Replica::open(&mut storage, SECRET, &layout, [P].into_iter(), log, SKEW).unwrap();
             Self { node: NodeId(node), start: 1, log, layout: Arc::clone(&layout), replica, storage }
         })
     }
@@ -48,7 +50,7 @@ impl Owner {
     fn restart(&mut self) {
         self.start += 1;
         let owned = [P].into_iter();
-        self.replica = Replica::open(&mut self.storage, SECRET, &self.layout, owned, self.log).unwrap();
+        self.replica = Replica::open(&mut self.storage, SECRET, &self.layout, owned, self.log, SKEW).unwrap();
     }
 
     /// Its disk is replaced by an empty one.
@@ -142,7 +144,7 @@ impl Owner {
 
 fn put_of(dot: Dot, context: &DotSet) -> Update {
     let value = format!("{}.{}.{}", dot.actor.node.0, dot.actor.start.0, dot.counter);
-    Update::put(Entry { dot, write_id: None, stamp: Stamp(1), value: value.as_str().into() }, context)
+    Update::put(Entry { dot, write_id: None, expires: None, stamp: Stamp(1), value: value.as_str().into() }, context)
 }
 
 /// A write that nobody of the three has named: a fallback did.

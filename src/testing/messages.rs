@@ -15,6 +15,7 @@ use crate::message::{
     NamesWanted, Probe, Read, ReadReply, Repair, Shown, Write, WriteReply, WriteRule,
 };
 use crate::names::{Definition, Name};
+use crate::time::WallTime;
 
 /// Makes messages.
 pub(super) struct Messages {
@@ -149,7 +150,8 @@ impl Messages {
 
     fn entry(&mut self, value: &[u8]) -> Entry {
         let (dot, write_id) = (self.dot(), Some(WriteId(u128::from(self.count) << 100)));
-        Entry { dot, write_id, stamp: Stamp(u64::MAX), value: value.into() }
+        let expires = self.count.is_multiple_of(2).then_some(WallTime(u64::MAX - self.count));
+        Entry { dot, write_id, expires, stamp: Stamp(u64::MAX), value: value.into() }
     }
 
     /// In the order of their dots, as they must be.

@@ -6,6 +6,7 @@ mod admission;
 mod damage;
 mod deletes;
 mod exchange;
+mod expiry;
 mod failure;
 mod handoff;
 mod jepsen;

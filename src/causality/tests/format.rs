@@ -7,6 +7,7 @@ use super::{dot, dots, survives};
 use crate::bytes::Bytes;
 use crate::dots::DotSet;
 use crate::ids::{Actor, Dot, NodeId, Start, WriteId};
+use crate::time::WallTime;
 use crate::wire::{FormatError, put_varint};
 
 /// Under which key they stand.
@@ -15,10 +16,11 @@ const PLACE: &[u8] = b"place";
 fn record() -> Record {
     Record {
         live: vec![
-            Entry { dot: dot(1, 2), write_id: None, stamp: Stamp(0x0102), value: Bytes::from("ab") },
+            Entry { dot: dot(1, 2), write_id: None, expires: None, stamp: Stamp(0x0102), value: Bytes::from("ab") },
             Entry {
                 dot: dot(300, 200),
                 write_id: Some(WriteId(0xf0e)),
+                expires: None,
                 stamp: Stamp(1 << 56),
                 value: Bytes::default(),
             },
@@ -88,6 +90,26 @@ fn the_bytes_of_an_update_are_these() {
 }
 const UPDATE_SUM: u32 = 0x390b8653;
 
+/// The expiry stands behind the write id, wherever there is one.
+#[test]
+fn the_bytes_of_what_expires_are_these() {
+    let expiring = |write_id| Record {
+        live: vec![Entry { write_id, expires: Some(WallTime(0x0708)), ..record().live[0].clone() }],
+        residual: DotSet::new(),
+    };
+    let dot = [1, 17, 0, 0, 0, 0, 0, 0, 0, 2];
+    let rest = [8, 7, 0, 0, 0, 0, 0, 0, 2, 1, 0, 0, 0, 0, 0, 0, 2, b'a', b'b', 0, 0];
+    let id = [0x0e, 0x0f, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0];
+    for (record, expected) in [
+        (expiring(None), [&[1, 1, 2][..], &dot, &rest].concat()),
+        (expiring(Some(WriteId(0xf0e))), [&[1, 1, 3][..], &dot, &id, &rest].concat()),
+    ] {
+        let bytes = record.encode(PLACE);
+        assert_eq!(content(&bytes), expected);
+        assert_eq!(Record::decode(PLACE, &Bytes::from(bytes)), Ok(record));
+    }
+}
+
 /// The checksum is over the record alone, wherever it is appended.
 #[test]
 fn a_record_or_an_update_has_the_same_bytes_behind_others() {
@@ -148,11 +170,11 @@ fn other_versions_and_other_kinds_are_refused_by_name() {
     assert_eq!(Update::decode(PLACE, &Bytes::from(record().encode(PLACE))), Err(FormatError::Version(1)));
 }
 
-/// Flag 2 is kept for an expiry: a program that doesn't know it must not read past it.
+/// What they announce is not known, so nobody can read past it.
 #[test]
 fn flags_that_are_not_known_are_refused() {
     let content = content(&record().encode(PLACE));
-    for flags in 2..=255 {
+    for flags in 4..=255 {
         let mut flagged = content.clone();
         flagged[2] = flags;
         assert!(matches!(record_of(&flagged), Err(FormatError::Content(_))), "flags {flags}");
@@ -215,11 +237,12 @@ fn any_dots() -> impl Strategy<Value = DotSet> {
 }
 
 fn any_entries() -> impl Strategy<Value = Vec<Entry>> {
-    let rest = (any::<Option<u128>>(), any::<u64>(), prop::collection::vec(any::<u8>(), 0..200));
+    let rest = (any::<Option<u128>>(), any::<Option<u64>>(), any::<u64>(), prop::collection::vec(any::<u8>(), 0..200));
     prop::collection::btree_map(any_dot(), rest, 0..6).prop_map(|entries| {
-        let entry = |(dot, (write_id, stamp, value)): (_, (Option<u128>, _, Vec<u8>))| Entry {
+        let entry = |(dot, (write_id, expires, stamp, value)): (_, (Option<u128>, Option<u64>, _, Vec<u8>))| Entry {
             dot,
             write_id: write_id.map(WriteId),
+            expires: expires.map(WallTime),
             stamp: Stamp(stamp),
             value: Bytes::from(value),
         };
@@ -251,7 +274,7 @@ proptest! {
         let mut read = Record { live: message.clone(), residual: covered.clone() };
         let mut all = Vec::new();
         let dropped = read.decode_survivors(PLACE, &bytes, &message, cover, &mut all);
-        prop_assert!(all.iter().eq(live.iter().map(|entry| &entry.dot)));
+        prop_assert!(all.iter().copied().eq(live.iter().map(|entry| (entry.dot, entry.expires))));
         let survivors: Vec<_> = live.iter().filter(|entry| survives(entry.dot, &message, cover)).cloned().collect();
         prop_assert_eq!(dropped, Ok(live.len() - survivors.len()));
         prop_assert_eq!(read, Record { live: survivors, residual });

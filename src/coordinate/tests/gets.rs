@@ -136,7 +136,7 @@ impl<'a> Walk<'a> {
 
     /// What a node has: a version of its own, so that one can tell what has gone into an answer.
     fn show(&self, node: NodeId) -> Shown {
-        let entry = Entry { dot: dot(node), write_id: None, stamp: Stamp(1), value: "v".into() };
+        let entry = Entry { dot: dot(node), write_id: None, expires: None, stamp: Stamp(1), value: "v".into() };
         if self.world.is_owner(node) {
             return Shown::Owner { live: vec![entry], residual: DotSet::new(), clock: Arc::default() };
         }

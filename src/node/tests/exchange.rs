@@ -183,7 +183,7 @@ fn ask(sent: &[(NodeId, Message)]) -> Option<Ask> {
 
 fn entry(counter: u64) -> Entry {
     let dot = Dot { actor: Actor { node: PEER, start: Start(1) }, counter };
-    Entry { dot, write_id: None, stamp: Stamp(1), value: "v".into() }
+    Entry { dot, write_id: None, expires: None, stamp: Stamp(1), value: "v".into() }
 }
 
 /// A clock with dots that the node doesn't know.

@@ -142,7 +142,9 @@ fn put_request(out: &mut Vec<u8>, request: &Request) {
             out.push(u8::from(options.all));
         }
         Request::Put { keyspace, key, value, context, options } => {
-            begin(out, if value.is_some() { 1 } else { 2 }, *keyspace);
+            let expires_after = options.expires_after.filter(|_| value.is_some());
+            let kind = if expires_after.is_some() { 5 } else { 1 };
+            begin(out, if value.is_some() { kind } else { 2 }, *keyspace);
             put_bytes(out, key);
             value.iter().for_each(|value| put_bytes(out, value));
             put_bytes(out, &context.unnamed().to_bytes());
@@ -152,6 +154,7 @@ fn put_request(out: &mut Vec<u8>, request: &Request) {
             out.push(u8::from(options.if_unchanged));
             out.push(u8::from(options.write_id.is_some()));
             options.write_id.iter().for_each(|id| out.extend_from_slice(&id.0.to_le_bytes()));
+            expires_after.iter().for_each(|&after| put_varint(out, micros(after)));
         }
         Request::List { keyspace, cursor, limit } => {
             begin(out, 3, *keyspace);
@@ -175,9 +178,9 @@ fn request(reader: &mut Reader<'_>, setup: &Setup) -> Result<Request, DecodeErro
             let options = GetOptions { r, mode, spread, all: flag(reader)?, deadline };
             Ok(Request::Get { keyspace, key, options })
         }
-        1 | 2 => {
+        1 | 2 | 5 => {
             let key = bytes(reader)?;
-            let value = if kind == 1 { Some(bytes(reader)?) } else { None };
+            let value = if kind == 2 { None } else { Some(bytes(reader)?) };
             let position = Key::new(&setup.identity.secret, keyspace, &key).position();
             let unnamed = |named: &Named| named.head.map_or_else(|| Ok(named.rest.clone()), |name| Err(Unknown(name)));
             let context = Context::from_bytes(&setup.identity, position, &bytes(reader)?, usize::MAX, unnamed)
@@ -187,7 +190,8 @@ fn request(reader: &mut Reader<'_>, setup: &Setup) -> Result<Request, DecodeErro
             let durability = if flag(reader)? { Durability::Coordinator } else { Durability::Quorum };
             let if_unchanged = flag(reader)?;
             let write_id = if flag(reader)? { Some(WriteId(u128::from_le_bytes(reader.array()?))) } else { None };
-            let options = PutOptions { w, mode, spread, durability, deadline, write_id, if_unchanged };
+            let expires_after = if kind == 5 { Some(Duration::from_micros(reader.varint()?)) } else { None };
+            let options = PutOptions { w, mode, spread, durability, deadline, write_id, if_unchanged, expires_after };
             Ok(Request::Put { keyspace, key, value, context, options })
         }
         3 => {

@@ -25,7 +25,7 @@ fn dots(counters: &[u64]) -> DotSet {
 }
 
 fn entry(counter: u64) -> Entry {
-    Entry { dot: dot(counter), write_id: None, stamp: Stamp(counter), value: Bytes::from("value") }
+    Entry { dot: dot(counter), write_id: None, expires: None, stamp: Stamp(counter), value: Bytes::from("value") }
 }
 
 /// What an owner shows: these writes live, these left in the residual, these in the clock.
