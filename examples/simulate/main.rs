@@ -4,6 +4,7 @@
 //! cargo run --release --example simulate -- --seeds 10000            # seeds 0 to 9999
 //! cargo run --release --example simulate -- --seeds 10000 --from S   # others
 //! cargo run --release --example simulate -- --only pause             # requests, and no other fault than this
+//! cargo run --release --example simulate -- --small                  # three nodes, few clients and keys: many seeds
 //! cargo run --release --example simulate -- --trace SEED             # one seed: its story, and how it went
 //! cargo run --release --example simulate -- --trace SEED --save FILE # and keep the story
 //! cargo run --release --example simulate -- --replay FILE            # play a story that was kept
@@ -34,6 +35,7 @@ struct Options {
     seeds: u64,
     from: u64,
     only: Option<String>,
+    small: bool,
     trace: Option<u64>,
     save: Option<String>,
     replay: Option<String>,
@@ -68,6 +70,7 @@ fn options() -> Result<Options, Box<dyn Error>> {
         seeds: 1_000,
         from: 0,
         only: None,
+        small: false,
         trace: None,
         save: None,
         replay: None,
@@ -78,6 +81,10 @@ fn options() -> Result<Options, Box<dyn Error>> {
     while let Some(argument) = arguments.next() {
         if argument == "--mutants" {
             options.mutants = true;
+            continue;
+        }
+        if argument == "--small" {
+            options.small = true;
             continue;
         }
         if argument == "--quick" {
@@ -132,7 +139,20 @@ fn draw(seed: u64, options: &Options) -> Story {
         let wanted = |only: &String| action.word() == only || action.is_relief();
         options.only.as_ref().is_none_or(wanted)
     };
-    Story::draw_with(seed, Settings::draw(seed), &wanted)
+    let settings = Settings::draw(seed);
+    let settings = if options.small { shrunk(settings) } else { settings };
+    Story::draw_with(seed, settings, &wanted)
+}
+
+/// The same on three nodes, with few clients and keys: in such a cluster most of what can go wrong can, and a seed takes
+/// a fraction of the time.
+fn shrunk(mut settings: Settings) -> Settings {
+    settings.n = settings.n.min(3);
+    (settings.r, settings.w) = (settings.r.min(settings.n), settings.w.min(settings.n));
+    (settings.nodes, settings.partitions, settings.shards) = (3, 4, 1);
+    (settings.clients, settings.keys) = (settings.clients.min(3), settings.keys.min(2));
+    settings.core &= 0b111;
+    settings
 }
 
 /// Plays one story, and says what it was and how it went.

@@ -94,7 +94,7 @@ enum What {
     Arrive { to: NodeId, from: NodeId, message: Box<Message> },
     Ask { node: NodeId, start: u64, ticket: Ticket, request: Box<Request> },
     Commit { node: NodeId, start: u64 },
-    Wake { node: NodeId, start: u64 },
+    Wake { node: NodeId, start: u64, due: Time },
     Resume { node: NodeId },
 }
 
@@ -171,9 +171,10 @@ impl Sim {
                     self.step(node, Input::Request(ticket, *request));
                 }
             }
-            What::Wake { node, start } => {
+            What::Wake { node, start, due } => {
                 let process = self.nodes.get_mut(&node).expect("a member");
-                if process.starts == start {
+                // One that was put off: had it an effect, each would arrange another beside the one that is due.
+                if process.starts == start && process.wake == Some(due) {
                     process.wake = None;
                     self.step(node, Input::Wake);
                 }
@@ -240,7 +241,7 @@ impl Sim {
             && process.wake.is_none_or(|wake| due < wake)
         {
             process.wake = Some(due);
-            next.push((due, What::Wake { node: id, start }));
+            next.push((due, What::Wake { node: id, start, due }));
         }
         for (at, what) in next {
             self.schedule(at, what);

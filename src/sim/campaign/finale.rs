@@ -16,8 +16,13 @@ use crate::sim::{Network, Sim};
 use crate::status::Debt;
 use crate::time::Time;
 
-/// After this nobody is suspected any more who can be reached, and nothing is on its way.
-const QUIET: Duration = Duration::from_secs(10);
+/// After this nobody is suspected any more who can be reached: a request has ended, and the longest pause between two
+/// probes has passed.
+const QUIET: Duration = Duration::from_secs(5);
+/// What follows a request that has ended has come to its end, too.
+const AFTERWARDS: Duration = Duration::from_secs(3);
+/// Owners compare themselves so often at the end.
+const EXCHANGE: Duration = Duration::from_secs(3);
 
 impl Player {
     /// Faults stop for the nodes of the core, and the others die for good: what the core can serve, it must.
@@ -80,7 +85,7 @@ impl Player {
         self.sim.run_for(QUIET);
         self.collect()?;
         // What followed a read that has ended only now.
-        self.sim.run_for(QUIET);
+        self.sim.run_for(AFTERWARDS);
         self.collect()
     }
 
@@ -148,7 +153,7 @@ impl Player {
             self.stop(node)?;
         }
         let members = self.sim.members();
-        self.sim.set_timing(&timing(Duration::from_secs(3)));
+        self.sim.set_timing(&timing(EXCHANGE));
         self.recover(&members)?;
         // Nobody reads and nobody writes: the owners become equal by themselves.
         if let Err(debts) = self.sim.try_heal_all() {
@@ -258,7 +263,7 @@ impl Player {
                 let _ = self.sim.get_with(node, &name(key), GetOptions { all: true, ..GetOptions::default() });
             }
         }
-        self.sim.run_for(QUIET);
+        self.sim.run_for(EXCHANGE * 2);
         let moved = moved(&self.sim) - before;
         if moved > 0 {
             return broken(Property::Convergence, format!("{moved} repairs where all had agreed"));
