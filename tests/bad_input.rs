@@ -227,7 +227,7 @@ fn a_batch_of_more_requests_than_a_node_takes_at_once_is_taken_bit_by_bit() {
     let bucket = cluster.client(NodeId(1)).unwrap().bucket("default").unwrap();
     let puts = || (0..20_000).map(|index| (format!("k{index}"), "v", Context::empty()));
     // However busy the machine is.
-    let patient = PutOptions { deadline: Some(std::time::Duration::from_secs(60)), ..PutOptions::default() };
+    let patient = PutOptions { deadline: Some(Duration::from_secs(60)), ..PutOptions::default() };
     let all_owners = PutOptions { w: Some(3), ..patient.clone() };
     for results in [bucket.put_many_with(puts(), &patient).wait(), bucket.put_many_with(puts(), &all_owners).wait()] {
         let refused = results.iter().filter(|result| result.is_err()).count();
@@ -235,6 +235,24 @@ fn a_batch_of_more_requests_than_a_node_takes_at_once_is_taken_bit_by_bit() {
     }
     let read = bucket.get_many_with(["k1", "k19999"], &GetOptions { r: Some(4), ..GetOptions::default() });
     assert_eq!(read.wait(), vec![Err(GetError::Quorum { asked: 4, n: 3 }); 2]);
+}
+
+#[test]
+fn a_batch_that_waits_for_a_replica_that_is_gone_is_not_refused_for_its_length() {
+    let limits = Limits { in_flight: 1_024, ..Limits::default() };
+    let cluster = Cluster::builder(3).limits(limits).start().unwrap();
+    cluster.stop(NodeId(3));
+    let bucket = cluster.client(NodeId(1)).unwrap().bucket("default").unwrap();
+    let all_owners = PutOptions {
+        w: Some(3),
+        mode: Some(Mode::Strict),
+        deadline: Some(Duration::from_millis(20)),
+        ..PutOptions::default()
+    };
+    let puts = (0..4_000).map(|index| (format!("k{index}"), "v", Context::empty()));
+    let results = bucket.put_many_with(puts, &all_owners).wait();
+    let short = results.iter().filter(|result| matches!(result, Err(PutError::Unavailable(_))));
+    assert_eq!((short.count(), results.len()), (4_000, 4_000), "{:?}", results[0]);
 }
 
 #[test]

@@ -114,6 +114,9 @@ impl Bucket {
 
     /// Writes several keys at once, with one sync and one batch of messages to each peer for every 256. They are
     /// independent: some may succeed where others fail.
+    ///
+    /// More than half of [`Limits::in_flight`](crate::config::Limits::in_flight) are not in progress at once: this
+    /// blocks until there is room for the rest.
     pub fn put_many<K: Into<Bytes>, V: Into<Bytes>>(
         &self,
         puts: impl IntoIterator<Item = (K, V, Context)>,

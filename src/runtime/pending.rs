@@ -59,6 +59,27 @@ impl Slot {
             State::Open | State::Done(_) | State::Taken => {}
         }
     }
+
+    /// Blocks until the answer is there, and leaves it; or until `until`. Tells whether it is there.
+    pub(super) fn arrives(&self, until: Option<Instant>) -> bool {
+        let mut state = self.state.lock();
+        assert!(!matches!(*state, State::Taken), "waited for after it was ready");
+        while !matches!(*state, State::Done(_)) {
+            *state = State::WaitedFor;
+            let timed_out = match until {
+                Some(until) => self.arrived.wait_until(&mut state, until).timed_out(),
+                None => {
+                    self.arrived.wait(&mut state);
+                    false
+                }
+            };
+            if timed_out && !matches!(*state, State::Done(_)) {
+                *state = State::Open;
+                return false;
+            }
+        }
+        true
+    }
 }
 
 impl<T> Pending<T> {
@@ -93,28 +114,7 @@ impl<T> Pending<T> {
     /// # Panics
     /// If it was polled until it was ready.
     pub fn wait_for(self, timeout: Duration) -> Result<T, Self> {
-        if self.arrives(deadline(timeout)) { Ok(self.wait()) } else { Err(self) }
-    }
-
-    /// Blocks until the answer is there, and leaves it, or until `until`. Tells whether it is there.
-    fn arrives(&self, until: Option<Instant>) -> bool {
-        let mut state = self.slot.state.lock();
-        assert!(!matches!(*state, State::Taken), "waited for after it was ready");
-        while !matches!(*state, State::Done(_)) {
-            *state = State::WaitedFor;
-            let timed_out = match until {
-                Some(until) => self.slot.arrived.wait_until(&mut state, until).timed_out(),
-                None => {
-                    self.slot.arrived.wait(&mut state);
-                    false
-                }
-            };
-            if timed_out && !matches!(*state, State::Done(_)) {
-                *state = State::Open;
-                return false;
-            }
-        }
-        true
+        if self.slot.arrives(deadline(timeout)) { Ok(self.wait()) } else { Err(self) }
     }
 
     /// Whether the answer is there; if not, `context` is woken when it is.
@@ -168,7 +168,7 @@ impl<T> PendingAll<T> {
     /// The handle itself with what has come so far, if answers are missing; the requests go on.
     pub fn wait_for(self, timeout: Duration) -> Result<Vec<T>, Self> {
         let until = deadline(timeout);
-        if self.list.iter().all(|pending| pending.arrives(until)) { Ok(self.wait()) } else { Err(self) }
+        if self.list.iter().all(|pending| pending.slot.arrives(until)) { Ok(self.wait()) } else { Err(self) }
     }
 
     /// The answers one by one.

@@ -1,5 +1,6 @@
 //! A node with an inbox, a clock and a thread for timers.
 
+use std::collections::VecDeque;
 use std::fmt;
 use std::sync::Arc;
 use std::time::Duration;
@@ -412,11 +413,19 @@ impl<S: Storage> Door for NodeCell<S> {
 
     fn call_all(&self, calls: Vec<Call>) {
         let mut calls = calls.into_iter().peekable();
+        let most = (self.limits.in_flight.min(self.limits.inbox) / 2).max(DRAIN);
+        let mut taken = VecDeque::<Arc<pending::Slot>>::new();
         // Within one `run` nothing is delivered before the node has taken all in: a large batch would be in progress
-        // at once, and most of it refused for that.
+        // at once, and most of it refused for that. So would it where another thread has a node, and stands still.
         while calls.peek().is_some() {
+            while taken.len() + DRAIN > most
+                && let Some(oldest) = taken.pop_front()
+            {
+                oldest.arrives(None);
+            }
             run(|| {
                 for (request, slot) in calls.by_ref().take(DRAIN) {
+                    taken.push_back(Arc::clone(&slot));
                     if self.closing.load(Ordering::Relaxed) {
                         slot.fill(stopped(&request));
                         continue;
