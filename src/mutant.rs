@@ -143,6 +143,8 @@ mutants! {
     DigestKeepsDeletes = "digest-keeps-deletes",
     /// Records that are not what was written pass for right.
     ScrubBelieves = "scrub-believes",
+    /// A list of keys that lacks one passes for all that there is.
+    ListBelieves = "list-believes",
     /// A partition that has lost something keeps its clock.
     LoseKeepsClock = "lose-keeps-clock",
     /// A partition that has lost something is whole after one exchange.

@@ -191,8 +191,18 @@ impl Tree {
     /// in pages.
     #[must_use]
     pub fn ranges(&self, nodes: &Nodes) -> Vec<RangeInclusive<u64>> {
+        self.runs(nodes).map(|(range, _)| range).collect()
+    }
+
+    /// The same ranges, each with all of its keys in sum: whoever lists a range proves with it that nothing is missing. No
+    /// sum if the nodes lie deeper than the tree.
+    pub fn runs(&self, nodes: &Nodes) -> impl Iterator<Item = (RangeInclusive<u64>, Option<Summary>)> {
         let runs = nodes.indices.chunk_by(|left, right| left + 1 == *right);
-        runs.filter_map(|run| self.span().parts(nodes.depth, run[0], run[run.len() - 1])).collect()
+        let sum = |run: &[u32]| {
+            let sums = run.iter().map(|&index| self.node(nodes.depth, index));
+            (nodes.depth <= self.depth()).then(|| sums.fold(Summary::default(), Summary::plus))
+        };
+        runs.filter_map(move |run| Some((self.span().parts(nodes.depth, run[0], run[run.len() - 1])?, sum(run))))
     }
 }
 

@@ -40,7 +40,7 @@ pub struct Summary {
 
 impl Summary {
     /// With another's keys.
-    pub(super) const fn plus(self, other: Self) -> Self {
+    pub(crate) const fn plus(self, other: Self) -> Self {
         let (digest, count) = (self.digest.wrapping_add(other.digest), self.count.wrapping_add(other.count));
         Self { digest, count }
     }
