@@ -2,8 +2,9 @@
 //!
 //! The old clock claims the effects of writes that may be gone; kept, it would have them deleted everywhere. So the new
 //! life begins with an empty clock, where a key that is not there says nothing. A record that can be read is taken over
-//! as if another owner had shown it, whole and with the old clock: for its key that is the truth, and it may be the last
-//! copy.
+//! with what it says by itself, since it may be the last copy; and not with the old clock: a disk that has dropped a
+//! write shows the record of before it, whole and with a good checksum, and the clock would have that write superseded
+//! by what it has replaced.
 
 use std::ops::ControlFlow;
 use std::sync::Arc;
@@ -12,6 +13,7 @@ use super::partition::{Partition, prefix, put_clock};
 use super::{Cap, Replica, Said, is_damaged, object_name, state_mut, stored};
 use crate::bytes::Bytes;
 use crate::causality::{Cover, Record};
+use crate::dots::DotSet;
 use crate::error::StorageError;
 use crate::ids::PartitionId;
 use crate::key::Key;
@@ -110,13 +112,15 @@ impl Replica {
     ) -> Result<Stored, StorageError> {
         let mut batch = Batch::new();
         let mut all = Stored::write(storage, &batch)?;
-        for (ended, clock) in self.state(partition).old.clone() {
+        let nothing = DotSet::new();
+        let ended: Vec<u32> = self.state(partition).old.iter().map(|(ended, _)| *ended).collect();
+        for ended in ended {
             let mut name = Vec::new();
             object_name(&mut name, partition, ended, key);
             let Some(bytes) = storage.get(Space::Objects, &name)? else { continue };
             match Record::decode(&name, &bytes).map_err(StorageError::from) {
                 Ok(Record { live, residual }) => {
-                    let cover = Cover { own: &residual, shared: &clock };
+                    let cover = Cover { own: &residual, shared: &nothing };
                     let said = Said { live: &live, cover, events: None };
                     all = all.and(stored(self.join_here(storage, partition, key, said, Cap::NONE))?);
                 }
@@ -141,13 +145,14 @@ impl Partition {
         key: &Key,
         record: &mut Record,
     ) -> Result<(), StorageError> {
-        for (ended, clock) in &self.old {
+        let nothing = DotSet::new();
+        for (ended, _) in &self.old {
             let mut name = Vec::new();
             object_name(&mut name, partition, *ended, key);
             let Some(bytes) = storage.get(Space::Objects, &name)? else { continue };
             match Record::decode(&name, &bytes).map_err(StorageError::from) {
                 Ok(old) => {
-                    record.join_whole(&self.clock, &old.live, Cover { own: &old.residual, shared: clock });
+                    record.join_whole(&self.clock, &old.live, Cover { own: &old.residual, shared: &nothing });
                 }
                 Err(error) if is_damaged(&error) => {}
                 Err(error) => return Err(error),

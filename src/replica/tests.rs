@@ -13,7 +13,8 @@ use crate::causality::{DotSet, Entry, Secret, Stamp, Update};
 use crate::exchange::FullExchange;
 use crate::ids::{Actor, Dot, NodeId, PartitionId, Start};
 use crate::key::Key;
-use crate::message::{Answer, Item, Question};
+use crate::merkle::Nodes;
+use crate::message::{Answer, Item, Keys, Question};
 use crate::ring::{Layout, Member, plan_first};
 use crate::storage::{Batch, MemoryStorage, Space, Storage};
 
@@ -75,6 +76,17 @@ impl Owner {
             batch.delete(Space::Objects, name);
             self.storage.write(&batch).unwrap();
         }
+    }
+
+    /// What stands on the disk of the `nth` record.
+    fn stored(&self, nth: usize) -> (Vec<u8>, Vec<u8>) {
+        let mut all = Vec::new();
+        let scanned = self.storage.scan(Space::Objects, &[], &mut |name, value| {
+            all.push((name.to_vec(), value.to_vec()));
+            std::ops::ControlFlow::Continue(())
+        });
+        scanned.unwrap();
+        all.swap_remove(nth)
     }
 
     /// A record is gone without a trace, and that is found.

@@ -17,6 +17,8 @@ pub struct SimDisk {
     /// What the batches since the last sync have replaced, newest last.
     undo: Vec<Vec<Replaced>>,
     faults: DiskFaults,
+    /// Values that stand under a key that they don't belong to, with that key.
+    misplaced: Vec<(Space, Vec<u8>, Vec<u8>)>,
 }
 
 /// What stood under a key before a batch.
@@ -99,7 +101,7 @@ impl SimDisk {
     /// A copy of what is durable, on a disk of its own.
     #[must_use]
     pub fn backup(&self) -> Self {
-        let mut copy = Self { live: self.live.clone(), undo: self.undo.clone(), faults: DiskFaults::default() };
+        let mut copy = Self { faults: DiskFaults::default(), ..self.clone() };
         copy.crash();
         copy
     }
@@ -126,15 +128,22 @@ impl SimDisk {
     }
 
     /// What belongs to one key is found under another: the value of the `nth` key, counted from the first again,
-    /// stands where that of the next was. False if the space has fewer than two keys.
+    /// stands where that of the next was. False if the space has fewer than two keys, or that value is misplaced
+    /// already: it might come home, and would then be no garbage but what the disk held once.
     pub fn misdirect(&mut self, space: Space, nth: u64) -> bool {
         let values = self.values(space);
         if values.len() < 2 {
             return false;
         }
         let at = (nth % values.len() as u64) as usize;
-        let (victim, _) = &values[(at + 1) % values.len()];
-        self.overwrite(space, victim, &values[at].1);
+        let ((name, value), (victim, _)) = (&values[at], &values[(at + 1) % values.len()]);
+        let is_misplaced =
+            |(in_space, at, old): &(Space, Vec<u8>, Vec<u8>)| (*in_space, at, old) == (space, name, value);
+        if self.misplaced.iter().any(is_misplaced) {
+            return false;
+        }
+        self.misplaced.push((space, victim.clone(), value.clone()));
+        self.overwrite(space, victim, value);
         true
     }
 
@@ -274,5 +283,6 @@ mod tests {
         assert_eq!(disk.get(Space::Hints, b"b").unwrap(), Some(Bytes::from(vec![2])));
         assert!(disk.misdirect(Space::Hints, 0));
         assert_eq!(disk.get(Space::Hints, b"b").unwrap(), Some(Bytes::from(vec![0, 0])));
+        assert!(!disk.misdirect(Space::Hints, 1), "it is not where it belongs");
     }
 }

@@ -5,12 +5,13 @@ use crate::mutant::{Mutant, switch};
 
 #[test]
 fn a_rule_that_is_left_out_shows_in_its_script() {
-    let controls: [(Mutant, fn()); 6] = [
+    let controls: [(Mutant, fn()); 7] = [
         (Mutant::EqualWhenUnsettled, scripts::digest),
         (Mutant::FetchOnce, scripts::endrule),
         (Mutant::ServeGaps, scripts::noesc),
         (Mutant::LaterClock, scripts::endclock),
         (Mutant::ScrubBelieves, scripts::a_record_that_is_gone_without_a_trace_is_found),
+        (Mutant::ListBelieves, scripts::a_list_that_lacks_a_record_is_damage_and_no_delete),
         (Mutant::DigestKeepsDeletes, scripts::a_record_that_is_gone_without_a_trace_is_found),
     ];
     for (mutant, script) in controls {

@@ -232,16 +232,64 @@ pub(super) fn a_record_that_is_gone_without_a_trace_is_found() {
     let k = key("0");
     let seen = owner.context(&k);
     owner.delete(&k, &seen);
-    let read_all = |owner: &mut Owner| {
-        owner.replica.scrub(P);
-        while owner.replica.partitions_building().next().is_some() {
-            let _ = owner.replica.build(&mut owner.storage, P, 2)?;
-        }
-        Ok::<(), crate::error::StorageError>(())
-    };
-    assert_eq!(read_all(&mut owner), Ok(()));
+    assert_eq!(scrub(&mut owner), Ok(()));
     owner.lose_record(3);
-    assert!(super::super::is_damaged(&read_all(&mut owner).unwrap_err()));
+    assert!(super::super::is_damaged(&scrub(&mut owner).unwrap_err()));
+}
+
+fn scrub(owner: &mut Owner) -> Result<(), crate::error::StorageError> {
+    owner.replica.scrub(P);
+    while owner.replica.partitions_building().next().is_some() {
+        let _ = owner.replica.build(&mut owner.storage, P, 2)?;
+    }
+    Ok(())
+}
+
+/// A disk has dropped a write: the record of before it is there, whole. When that is found, the owner's clock knows the
+/// newer version, and must not have it superseded by the older one.
+#[test]
+fn a_record_that_a_disk_has_set_back_takes_nothing_newer_with_it() {
+    let mut owners = Owner::three(100);
+    let k = key("k");
+    let first = owners[0].put(&k, &DotSet::new());
+    owners[1..].iter_mut().for_each(|owner| owner.receive(&k, &first));
+    let (name, old) = owners[0].stored(0);
+    let seen = owners[0].context(&k);
+    let second = owners[0].put(&k, &seen);
+    owners[1..].iter_mut().for_each(|owner| owner.receive(&k, &second));
+    let newest = owners[1].live(&k);
+
+    let mut batch = Batch::new();
+    batch.put(Space::Objects, &name, &old);
+    owners[0].storage.write(&batch).unwrap();
+    assert!(super::super::is_damaged(&scrub(&mut owners[0]).unwrap_err()));
+    let _ = owners[0].replica.lose(&mut owners[0].storage, P).unwrap();
+    owners[0].build();
+    exchange_all(&mut owners, false);
+    for owner in &owners {
+        assert_eq!(owner.live(&k), newest, "{}", owner.node);
+    }
+}
+
+/// Else the other side would take what the disk has dropped for deleted, and the record would be gone everywhere.
+#[test]
+pub(super) fn a_list_that_lacks_a_record_is_damage_and_no_delete() {
+    let [mut owner, ..] = Owner::three(100);
+    for number in 0..6 {
+        owner.put(&key(&format!("{number}")), &DotSet::new());
+    }
+    let list =
+        |owner: &Owner, after, end, portion| owner.replica.keys(&owner.storage, P, &Nodes::root(), after, end, portion);
+    let positions: Vec<_> = (0..6).map(|number| key(&format!("{number}")).upper_position()).collect();
+    let (lowest, highest) = (positions.iter().min().copied(), *positions.iter().max().unwrap());
+    let large = Portion { records: 100, ..PORTION };
+    let count = |listed: Result<Option<Keys>, _>| listed.map(|keys| keys.unwrap().live.len());
+    assert_eq!(count(list(&owner, None, u64::MAX, large)), Ok(6));
+    owner.lose_record(3);
+    assert!(super::super::is_damaged(&count(list(&owner, None, u64::MAX, large)).unwrap_err()));
+    // Of a part of what a node holds nothing can be said.
+    assert_eq!(count(list(&owner, lowest, u64::MAX, large)), Ok(4));
+    assert_eq!(count(list(&owner, None, highest, large)), Ok(5));
 }
 
 /// An exchange that is broken off after any step leaves nothing that another one, or a restart, would stumble over.
