@@ -143,6 +143,10 @@ mutants! {
     DigestKeepsDeletes = "digest-keeps-deletes",
     /// Records that are not what was written pass for right.
     ScrubBelieves = "scrub-believes",
+    /// An exchange goes on with a peer that has lost everything since it began.
+    ExchangeOutlivesPeer = "exchange-outlives-peer",
+    /// A record that another owner does not have says nothing, whatever that one's clock knows.
+    AbsentSaysNothing = "absent-says-nothing",
     /// A list of keys that lacks one passes for all that there is.
     ListBelieves = "list-believes",
     /// A partition that has lost something keeps its clock.

@@ -47,8 +47,15 @@ pub(crate) fn hunt(seeds: u64, threads: usize) -> bool {
 
 /// Too rare for seeds, and for stories too: what must happen between two steps of one exchange. They show in scripts
 /// at the level of replicas, `src/replica/tests/controls.rs`.
-const BY_SCRIPT: &[Mutant] =
-    &[Mutant::EqualWhenUnsettled, Mutant::FetchOnce, Mutant::LaterClock, Mutant::ScrubBelieves, Mutant::ListBelieves];
+const BY_SCRIPT: &[Mutant] = &[
+    Mutant::EqualWhenUnsettled,
+    Mutant::FetchOnce,
+    Mutant::LaterClock,
+    Mutant::ScrubBelieves,
+    Mutant::ExchangeOutlivesPeer,
+    Mutant::AbsentSaysNothing,
+    Mutant::ListBelieves,
+];
 
 /// The first seed that shows that something is wrong, and how; or what was never met in all of them.
 fn first_sign(seeds: u64) -> Option<(u64, String)> {

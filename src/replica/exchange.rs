@@ -291,7 +291,9 @@ impl Replica {
     ) -> Result<Stored, StorageError> {
         let mut own = item.residual.clone();
         own.union_with(&item.events);
-        let cover = Cover { own: &own, shared: cover };
+        let nothing = DotSet::new();
+        let is_deaf = mutant::is(Mutant::AbsentSaysNothing) && item.live.is_empty() && item.residual.is_empty();
+        let cover = Cover { own: &own, shared: if is_deaf { &nothing } else { cover } };
         let said = Said { live: &item.live, cover, events: grows.then_some(&item.events) };
         let stored = stored(self.join(storage, partition, &item.key, said, Cap::NONE))?;
         let state = state_mut(&mut self.partitions, partition);

@@ -93,6 +93,46 @@ pub(super) fn endrule() {
     }
 }
 
+/// The clock of the opening speaks for records that are gone with the peer's disk: who took it would have them deleted
+/// where they still are.
+#[test]
+pub(super) fn a_peer_that_has_lost_everything_ends_the_exchange() {
+    for lost in 0..6 {
+        let mut owners = Owner::three(0);
+        let keys: Vec<_> = (0..8).map(|number| key(&format!("{number}"))).collect();
+        for key in &keys {
+            let write = owners[0].put(key, &DotSet::new());
+            owners[2].receive(key, &write);
+        }
+        let [zero, one, _] = &mut owners;
+        let mut full = Full::begin(one, zero);
+        for _ in 0..lost {
+            assert_eq!(full.ask(one, zero), Went::On);
+            full.take(one);
+        }
+        zero.lose_disk();
+        while full.ask(one, zero) == Went::On {
+            full.take(one);
+        }
+        exchange_all(&mut owners, true);
+        for key in &keys {
+            assert!(owners.iter().all(|owner| owner.live(key).len() == 1), "lost after {lost} steps");
+        }
+    }
+}
+
+#[test]
+pub(super) fn a_record_that_is_absent_is_deleted_by_the_clock_that_knows_it() {
+    let (mut owners, k) = (Owner::three(0), key("k"));
+    let write = owners[0].put(&k, &DotSet::new());
+    owners[1].receive(&k, &write);
+    let seen = owners[0].context(&k);
+    owners[0].delete(&k, &seen);
+    let [zero, one, _] = &mut owners;
+    full(one, zero);
+    assert_eq!(one.live(&k), []);
+}
+
 /// A disk is restored from a backup, and whoever is asked knows of nothing since: the write that the lost disk had
 /// acknowledged lives in a fallback's hint alone. It must not die of the first write after the restore.
 #[test]
