@@ -118,7 +118,8 @@ impl Putting {
         }
     }
 
-    /// Finds a node to keep the write for `owner`: the next healthy one that was not asked yet, else this one.
+    /// Finds a node to keep the write for `owner`, for whom nobody keeps it: the next healthy one that was not asked
+    /// yet, else this one.
     fn stand_in(&mut self, owner: NodeId, roster: Roster<'_>, now: Time, orders: &mut Vec<Order>) {
         // Nobody is asked to take, and nobody keeps, what a replica will not believe.
         if self.is_unbelieved() {
@@ -129,7 +130,6 @@ impl Putting {
             Some(node) if self.places.len() < usize::from(Verdict::SLOTS) => {
                 self.ask(node, owner, roster, now, orders);
             }
-            _ if self.kept.contains(&owner) || self.held_back.contains(&owner) => {}
             _ if self.doubted => self.held_back.push(owner),
             _ => {
                 self.kept.push(owner);

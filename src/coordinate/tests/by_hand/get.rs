@@ -328,6 +328,15 @@ fn sloppy_waits_for_those_who_may_still_show_something() {
 }
 
 #[test]
+fn sloppy_waits_for_the_late_where_nobody_has_shown_anything() {
+    let mut get = Get::start(World::new(1, 3), GetRule { all: true, ..rule(2, Mode::Sloppy) });
+    get.late(20);
+    assert!(get.open(), "it could show nothing yet");
+    get.answer(node(3), owner(&[1], &[], &[1]));
+    assert_eq!(get.done(), (vec![1], 1, Some(node(3))));
+}
+
+#[test]
 fn strict_takes_r_owners_or_fails_at_the_deadline() {
     let start = || {
         let mut get = Get::start(World::new(1, 3), rule(2, Mode::Strict));

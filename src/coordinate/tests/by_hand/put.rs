@@ -199,6 +199,18 @@ fn each_owner_gets_a_stand_in_of_its_own_until_there_are_no_more() {
 }
 
 #[test]
+fn so_many_nodes_are_asked_and_no_more() {
+    let mut put = Put::start(World::new(1, 80).suspect(&[3]), rule(2, Mode::Sloppy));
+    let mut asked = 0;
+    while let Some(Order::Write { to, .. }) = put.orders().pop() {
+        asked += 1;
+        put.refused(to.0);
+    }
+    // The owners have a place each, even who is suspected and not asked.
+    assert_eq!((asked + 3, put.uncovered()), (64, vec![node(2)]));
+}
+
+#[test]
 fn who_refuses_is_replaced_once_and_may_not_change_its_mind() {
     let world = World::new(1, 6);
     let stand_ins = world.stand_ins();
@@ -384,6 +396,20 @@ fn what_was_held_back_is_kept_at_the_deadline_or_when_nobody_is_left_who_could_r
     orders.clear();
     put.put.keep_held_back(node(1), false, &mut orders);
     assert_eq!(orders, [keep(3), keep(2)], "nobody is left");
+
+    // Once for each owner, however often it was looked at.
+    let mut put = held_back();
+    put.late(20);
+    put.late(100);
+    orders.clear();
+    put.put.keep_held_back(node(1), true, &mut orders);
+    assert_eq!(orders, [keep(3), keep(2)]);
+    let mut late = Put::start_doubted(World::new(1, 3), rule(1, Mode::Sloppy), true);
+    late.late(20);
+    late.late(100);
+    orders.clear();
+    late.put.keep_held_back(node(1), true, &mut orders);
+    assert_eq!(orders, [keep(2), keep(3)]);
 }
 
 #[test]
