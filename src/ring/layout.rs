@@ -153,7 +153,8 @@ impl Layout {
         Self::from_parts(NO_PARENT, 1, n, members, &flat)
     }
 
-    /// A layout from members that passed [`checked_members`] and, for each partition, `n` indices into them.
+    /// A layout from members that passed [`checked_members`] and, for each partition, `n` indices into them; the
+    /// caller has seen to it that the partitions are not too many.
     pub(super) fn from_parts(
         parent: LayoutId,
         version: u64,
@@ -169,9 +170,6 @@ impl Layout {
             return Err(LayoutError::NoPartitions);
         }
         let partitions = owners.len() / copies;
-        if partitions > Self::MAX_PARTITIONS as usize {
-            return Err(LayoutError::TooManyPartitions { partitions });
-        }
         // The last partition that named a member as its owner, plus one.
         let mut seen = vec![0_u32; members.len()];
         for (partition, list) in (0..).zip(owners.chunks(copies)) {

@@ -87,7 +87,10 @@ fn from_owners_checks_everything() {
     assert_eq!(most.members().len(), Layout::MAX_MEMBERS);
     let members = members(Layout::MAX_MEMBERS + 1);
     assert_eq!(make(1, members, vec![nodes(&[1])]), LayoutError::TooManyMembers { members: 65_537 });
-    let owners = vec![nodes(&[1]); Layout::MAX_PARTITIONS as usize + 1];
+    let mut owners = vec![nodes(&[1]); Layout::MAX_PARTITIONS as usize];
+    let most = Layout::from_owners(1, two(), owners.clone()).unwrap();
+    assert_eq!(most.partitions(), Layout::MAX_PARTITIONS);
+    owners.push(nodes(&[1]));
     assert_eq!(make(1, two(), owners), LayoutError::TooManyPartitions { partitions: 1_048_577 });
 }
 
@@ -476,6 +479,50 @@ const GOLDEN_LISTS: [[u64; 9]; 8] = [
     [5, 6, 1, 4, 7, 0, 3, 8, 2],
     [6, 7, 2, 8, 1, 4, 5, 0, 3],
     [7, 8, 3, 1, 6, 2, 5, 4, 0],
+];
+
+/// More candidates than are looked at: then their order counts, of zones and of members.
+#[test]
+fn golden_fallbacks_of_a_crowd() {
+    let of_zones = |zones: u64| {
+        let owners = (0..8).map(|p| nodes(&[100 + p, 150 + p])).collect();
+        let layout = Layout::from_owners(2, even(200, zones), owners).unwrap();
+        let first = |p| layout.preference_list(p).skip(2).take(4).map(|node| node.0 - 100).collect();
+        all(&layout).map(first).collect::<Vec<Vec<u64>>>()
+    };
+    assert_eq!([1, 7, 100].map(of_zones), GOLDEN_CROWDS);
+}
+const GOLDEN_CROWDS: [[[u64; 4]; 8]; 3] = [
+    [
+        [195, 96, 86, 20],
+        [141, 134, 85, 185],
+        [117, 199, 162, 180],
+        [103, 60, 114, 181],
+        [8, 192, 108, 83],
+        [136, 76, 186, 170],
+        [152, 62, 162, 166],
+        [152, 160, 40, 78],
+    ],
+    [
+        [86, 96, 195, 73],
+        [185, 0, 194, 172],
+        [180, 162, 32, 69],
+        [181, 114, 187, 126],
+        [108, 8, 83, 112],
+        [170, 186, 136, 0],
+        [162, 93, 152, 129],
+        [150, 40, 69, 102],
+    ],
+    [
+        [163, 96, 195, 86],
+        [0, 141, 85, 194],
+        [180, 199, 162, 5],
+        [173, 145, 114, 181],
+        [52, 83, 108, 192],
+        [0, 170, 186, 37],
+        [39, 152, 162, 166],
+        [40, 152, 78, 98],
+    ],
 ];
 
 #[test]
