@@ -2,8 +2,8 @@
 
 use proptest::prelude::*;
 
-use super::super::{Cover, Entry, Record, Stamp, Update};
-use super::{dot, dots, survives};
+use super::super::{Cover, Entry, Record, Stamp, Update, is_sorted, value_bytes};
+use super::{dot, dots, entry, survives};
 use crate::bytes::Bytes;
 use crate::dots::DotSet;
 use crate::ids::{Actor, Dot, NodeId, Start, WriteId};
@@ -215,6 +215,14 @@ fn hostile_counts_and_lengths_are_refused_before_anything_is_allocated() {
         assert_eq!(record_of(&with(&row, &[0; 5])), refused, "{count} ranges in 5 bytes");
         assert_eq!(Update::decode(PLACE, &sealed(&with(&[2], &[0; 40]))).map(|_| ()), Err(FormatError::Truncated));
     }
+}
+
+#[test]
+fn lists_of_entries_are_in_strict_order_and_have_the_bytes_of_their_values() {
+    let entries = |counters: &[u64]| counters.iter().map(|&counter| entry(dot(1, counter), "abc")).collect::<Vec<_>>();
+    assert!([&[][..], &[4], &[1, 2, 9]].iter().all(|counters| is_sorted(&entries(counters))));
+    assert!([&[1, 1][..], &[2, 1], &[1, 3, 2]].iter().all(|counters| !is_sorted(&entries(counters))));
+    assert_eq!([&[][..], &[1], &[1, 2]].map(|counters| value_bytes(&entries(counters))), [0, 3, 6]);
 }
 
 #[test]
