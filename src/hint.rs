@@ -572,7 +572,7 @@ mod tests {
         both.join(&update(3, 1));
         assert_eq!(hints.held(&storage, &key("k")).unwrap(), Some(both));
         let home = outgoing(&mut storage);
-        let _ = hints.delivered(&mut storage, TARGET, &home).unwrap();
+        assert_eq!(hints.delivered(&mut storage, TARGET, &home).unwrap().1, 2);
         assert_eq!(hints.held(&storage, &key("k")).unwrap(), Some(update(3, 1)), "the rest went home");
     }
 

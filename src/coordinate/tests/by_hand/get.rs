@@ -29,23 +29,23 @@ fn entry(counter: u64) -> Entry {
 }
 
 /// What an owner shows: these writes live, these left in the residual, these in the clock.
-fn owner(live: &[u64], residual: &[u64], clock: &[u64]) -> Result<Shown, Refusal> {
+fn owner(live: &[u64], residual: &[u64], clock: &[u64]) -> Shown {
     let live = live.iter().map(|&counter| entry(counter)).collect();
-    Ok(Shown::Owner { live, residual: dots(residual), clock: Arc::new(dots(clock)) })
+    Shown::Owner { live, residual: dots(residual), clock: Arc::new(dots(clock)) }
 }
 
-fn nothing_there() -> Result<Shown, Refusal> {
+fn nothing_there() -> Shown {
     owner(&[], &[], &[])
 }
 
-fn hint(counter: u64, context: &[u64]) -> Result<Shown, Refusal> {
-    Ok(Shown::Hint(Arc::new(Update::put(entry(counter), &dots(context)))))
+fn hint(counter: u64, context: &[u64]) -> Shown {
+    Shown::Hint(Arc::new(Update::put(entry(counter), &dots(context))))
 }
 
 /// A get, and whom it has asked since it was last looked at.
 struct Get {
     world: World,
-    get: Getting,
+    machine: Getting,
     asks: Vec<NodeId>,
 }
 
@@ -55,36 +55,36 @@ type Seen = (Vec<u64>, u8, Option<NodeId>);
 impl Get {
     fn start(world: World, rule: GetRule) -> Self {
         let mut asks = Vec::new();
-        let get = Getting::start(rule, PARTITION, world.roster(), START, &mut asks);
-        Self { world, get, asks }
+        let machine = Getting::start(rule, PARTITION, world.roster(), START, &mut asks);
+        Self { world, machine, asks }
     }
 
     fn asks(&mut self) -> Vec<NodeId> {
         std::mem::take(&mut self.asks)
     }
 
-    fn answer(&mut self, node: NodeId, result: Result<Shown, Refusal>) {
-        self.get.answer(node, result, self.world.roster(), after(1), &mut self.asks);
+    fn answer(&mut self, node: NodeId, shown: Shown) {
+        self.machine.answer(node, Ok(shown), self.world.roster(), after(1), &mut self.asks);
     }
 
     fn refuse(&mut self, node: NodeId) {
-        self.answer(node, Err(Refusal::Storage));
+        self.machine.answer(node, Err(Refusal::Storage), self.world.roster(), after(1), &mut self.asks);
     }
 
     fn late(&mut self, millis: u64) -> Vec<NodeId> {
-        self.get.late(self.world.roster(), after(millis), PATIENCE, &mut self.asks)
+        self.machine.late(self.world.roster(), after(millis), PATIENCE, &mut self.asks)
     }
 
     fn hedge(&mut self, allowed: bool, millis: u64) -> bool {
-        self.get.hedge(allowed, self.world.roster(), after(millis), &mut self.asks)
+        self.machine.hedge(allowed, self.world.roster(), after(millis), &mut self.asks)
     }
 
     fn due(&self) -> Option<Time> {
-        self.get.due(self.world.roster(), PATIENCE)
+        self.machine.due(self.world.roster(), PATIENCE)
     }
 
     fn open(&mut self) -> bool {
-        self.get.outcome(false).is_none()
+        self.machine.outcome(false).is_none()
     }
 
     fn done(&mut self) -> Seen {
@@ -92,7 +92,7 @@ impl Get {
     }
 
     fn done_if(&mut self, expired: bool) -> Seen {
-        match self.get.outcome(expired) {
+        match self.machine.outcome(expired) {
             Some(Outcome::Done { view, owners, fastest }) => {
                 (view.live.iter().map(|entry| entry.dot.counter).collect(), owners, fastest)
             }
@@ -101,7 +101,7 @@ impl Get {
     }
 
     fn failed(&mut self, expired: bool) -> (u8, u8, Vec<(NodeId, Answer)>) {
-        match self.get.outcome(expired) {
+        match self.machine.outcome(expired) {
             Some(Outcome::Failed(shortfall)) => (shortfall.needed, shortfall.got, shortfall.answers),
             other => panic!("{other:?} is no failure"),
         }
@@ -138,6 +138,7 @@ fn fallbacks_are_asked_where_owners_are_out_of_reach_and_suspects_where_there_is
 fn who_refuses_is_replaced_while_the_client_waits() {
     let mut get = Get::start(World::new(1, 6), rule(2, Mode::Strict));
     assert_eq!(get.asks(), [1, 2].map(NodeId));
+    assert!(!get.machine.is_answered());
     get.answer(node(5), nothing_there());
     assert!(get.open(), "who was not asked does not count");
     get.refuse(node(2));
@@ -149,7 +150,7 @@ fn who_refuses_is_replaced_while_the_client_waits() {
     assert!(get.open(), "it has answered already");
     get.answer(node(3), nothing_there());
     assert_eq!(get.done(), (vec![], 2, Some(node(1))));
-    assert!(get.get.is_answered() && get.open(), "one answer");
+    assert!(get.machine.is_answered() && get.open(), "one answer");
 
     let mut answered = Get::start(World::new(1, 6), GetRule { all: true, ..rule(1, Mode::Sloppy) });
     answered.answer(node(1), nothing_there());
@@ -182,10 +183,10 @@ fn who_is_late_is_replaced_once_and_its_answer_still_counts() {
     assert_eq!(get.due(), Some(after(40)), "when the other is late");
     get.refuse(node(2));
     assert_eq!(get.asks(), [], "another was asked already");
-    assert!(get.open() && !get.get.is_complete());
+    assert!(get.open() && !get.machine.is_complete());
     get.answer(node(3), nothing_there());
     assert_eq!(get.done(), (vec![], 2, Some(node(1))));
-    assert!(get.get.is_complete());
+    assert!(get.machine.is_complete());
 
     let mut get = Get::start(World::new(1, 6), rule(2, Mode::Strict));
     get.answer(node(1), nothing_there());
@@ -214,7 +215,7 @@ fn a_fallback_without_hints_makes_the_suspects_be_asked() {
     let world = World::new(1, 4).suspect(&[2, 3]);
     let mut get = Get::start(world, rule(2, Mode::Sloppy));
     assert_eq!(get.asks(), [1, 4].map(NodeId));
-    get.answer(node(4), Ok(Shown::Nothing));
+    get.answer(node(4), Shown::Nothing);
     assert_eq!(get.asks(), [node(2)], "the suspicion may be wrong");
     get.answer(node(1), nothing_there());
     assert!(get.open(), "nothing is known is not: there is nothing");
@@ -230,13 +231,13 @@ fn a_fallback_without_hints_makes_the_suspects_be_asked() {
     let mut get = Get::start(World::new(1, 4).suspect(&[2, 3]), rule(2, Mode::Sloppy));
     get.late(20);
     assert_eq!(get.asks(), [1, 4, 2, 3].map(NodeId));
-    get.answer(node(4), Ok(Shown::Nothing));
+    get.answer(node(4), Shown::Nothing);
     assert_eq!(get.asks(), []);
     let mut get = Get::start(World::new(1, 4).suspect(&[2, 3]), rule(2, Mode::Sloppy));
     get.answer(node(1), owner(&[1], &[], &[1]));
     assert_eq!(get.done_if(true), (vec![1], 1, Some(node(1))));
     get.asks();
-    get.answer(node(4), Ok(Shown::Nothing));
+    get.answer(node(4), Shown::Nothing);
     assert_eq!(get.asks(), []);
     // With a hint it was of use.
     let mut get = Get::start(World::new(1, 4).suspect(&[2, 3]), rule(2, Mode::Sloppy));
@@ -251,7 +252,7 @@ fn so_many_nodes_are_asked_and_no_more() {
     let mut all = Vec::new();
     while let Some(node) = get.asks().pop() {
         all.push(node);
-        get.answer(node, Ok(Shown::Nothing));
+        get.answer(node, Shown::Nothing);
     }
     // Itself, then fallbacks; when they are too many, the suspects.
     assert_eq!((all.len() + 1, &all[63..]), (66, &[2, 3].map(NodeId)[..]));
@@ -261,7 +262,7 @@ fn so_many_nodes_are_asked_and_no_more() {
 fn an_owner_that_says_nothing_is_no_owner_and_a_fallback_that_shows_a_record_is_none_either() {
     let mut get = Get::start(World::new(1, 6), rule(1, Mode::Strict));
     assert_eq!(get.asks(), [node(1)]);
-    get.answer(node(1), Ok(Shown::Nothing));
+    get.answer(node(1), Shown::Nothing);
     assert_eq!(get.asks(), [node(2)]);
     assert!(get.open());
     let mut get = Get::start(World::new(1, 4).suspect(&[2, 3]), rule(2, Mode::Sloppy));
@@ -353,7 +354,7 @@ fn strict_takes_r_owners_or_fails_at_the_deadline() {
     get.answer(node(2), owner(&[1], &[], &[1]));
     assert_eq!(get.done(), (vec![1], 2, Some(node(1))));
     let (mut waiting, mut sloppy) = (start(), Get::start(World::new(1, 3), rule(2, Mode::Sloppy)));
-    waiting.answer(node(2), Err(Refusal::Overloaded));
+    waiting.refuse(node(2));
     assert!(waiting.open());
     assert_eq!(sloppy.failed(true).1, 0, "nobody answered in time");
 }
@@ -412,8 +413,8 @@ fn another_is_asked_beside_one_that_is_slower_than_usual() {
     let p95 = get.world.roster().hedge_after(node(1)).unwrap();
     assert_eq!(get.due(), Some(START + p95), "before it is late");
     let just_before = START + p95 - Duration::from_micros(1);
-    assert!(!get.get.hedge(true, get.world.roster(), just_before, &mut get.asks));
-    assert!(get.get.hedge(true, get.world.roster(), START + p95, &mut get.asks));
+    assert!(!get.machine.hedge(true, get.world.roster(), just_before, &mut get.asks));
+    assert!(get.machine.hedge(true, get.world.roster(), START + p95, &mut get.asks));
     assert_eq!(get.asks(), [node(3)]);
     assert_eq!(get.due(), Some(START + get.world.roster().hedge_after(node(2)).unwrap()), "hedged once");
     assert!(!get.hedge(true, 19), "there is nobody else");
@@ -473,11 +474,11 @@ fn the_view_is_the_join_of_all_that_was_shown_and_covers_exactly_that() {
     get.answer(node(1), owner(&[1, 4], &[], &[1, 4]));
     get.answer(node(2), owner(&[2], &[6], &[1, 2]));
     get.answer(node(3), owner(&[1, 4], &[], &[1, 4]));
-    let view = get.get.view();
+    let view = get.machine.view();
     let live: Vec<u64> = view.live.iter().map(|entry| entry.dot.counter).collect();
     assert_eq!(live, [2, 4], "node 2 has superseded the first");
     assert_eq!(view.covered, dots(&[1, 2, 4, 6]), "a residual and what is live too, and no gap is filled");
-    assert_eq!(get.get.behind(), [1, 2, 3].map(NodeId));
+    assert_eq!(get.machine.behind(), [1, 2, 3].map(NodeId));
     assert_eq!(get.done(), (vec![2, 4], 3, Some(node(1))));
 }
 
@@ -485,7 +486,7 @@ fn the_view_is_the_join_of_all_that_was_shown_and_covers_exactly_that() {
 fn an_entry_speaks_for_itself_whether_its_owners_clock_has_it_or_not() {
     let mut get = Get::start(World::new(1, 6), rule(1, Mode::Strict));
     get.answer(node(1), owner(&[5], &[3], &[1]));
-    assert_eq!(get.get.view().covered, dots(&[1, 3, 5]));
+    assert_eq!(get.machine.view().covered, dots(&[1, 3, 5]));
 }
 
 #[test]
@@ -493,13 +494,13 @@ fn those_that_show_the_same_are_not_behind_whatever_their_clocks() {
     let mut get = Get::start(World::new(1, 6), rule(2, Mode::Strict));
     get.answer(node(1), owner(&[1], &[], &[1]));
     get.answer(node(2), owner(&[1], &[], &[1, 2, 3]));
-    assert_eq!(get.get.behind(), []);
-    assert_eq!(Get::start(World::new(1, 6), rule(2, Mode::Strict)).get.behind(), [], "nobody has answered");
+    assert_eq!(get.machine.behind(), []);
+    assert_eq!(Get::start(World::new(1, 6), rule(2, Mode::Strict)).machine.behind(), [], "nobody has answered");
 
     let mut get = Get::start(World::new(1, 6), rule(2, Mode::Strict));
     get.answer(node(1), owner(&[1], &[], &[1]));
     get.answer(node(2), owner(&[2], &[], &[1, 2]));
-    assert_eq!(get.get.behind(), [node(1)]);
+    assert_eq!(get.machine.behind(), [node(1)]);
 }
 
 #[test]
@@ -507,12 +508,12 @@ fn an_owner_may_be_behind_a_hint() {
     let mut get = Get::start(World::new(1, 4).suspect(&[2, 3]), rule(2, Mode::Sloppy));
     get.answer(node(1), owner(&[1], &[], &[1]));
     get.answer(node(4), hint(2, &[1]));
-    assert_eq!(get.get.behind(), [node(1)]);
-    let view = get.get.view();
+    assert_eq!(get.machine.behind(), [node(1)]);
+    let view = get.machine.view();
     assert_eq!((view.live.len(), view.covered), (1, dots(&[1, 2])));
     assert_eq!(get.done(), (vec![2], 1, Some(node(1))));
-    assert_eq!(get.get.asked_at(node(4)), Some(START));
-    assert_eq!(get.get.asked_at(node(3)), None);
+    assert_eq!(get.machine.asked_at(node(4)), Some(START));
+    assert_eq!(get.machine.asked_at(node(3)), None);
 }
 
 #[test]
@@ -526,6 +527,6 @@ fn a_hint_is_named_in_the_evidence() {
     );
     strict.answer(node(1), hint(2, &[]));
     assert_eq!(strict.failed(true).2[0], (node(1), Answer::Hinted(node(1))));
-    sloppy.answer(node(4), Ok(Shown::Nothing));
+    sloppy.answer(node(4), Shown::Nothing);
     assert_eq!(sloppy.failed(true).2[1], (node(4), Answer::NoInformation));
 }

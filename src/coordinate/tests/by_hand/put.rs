@@ -22,8 +22,8 @@ const fn keep(owner: u64) -> Order {
     Order::Keep { owner: NodeId(owner) }
 }
 
-const fn done(owners: u8, fallbacks: u8) -> Option<Outcome> {
-    Some(Outcome::Done { owners, fallbacks, only_here: false })
+const fn done(owners: u8, fallbacks: u8) -> Outcome {
+    Outcome::Done { owners, fallbacks, only_here: false }
 }
 
 fn evidence(outcome: Option<Outcome>) -> (u8, u8, Vec<(NodeId, Answer)>) {
@@ -34,7 +34,7 @@ fn evidence(outcome: Option<Outcome>) -> (u8, u8, Vec<(NodeId, Answer)>) {
 /// A put, and what it has ordered since it was last looked at.
 struct Put {
     world: World,
-    put: Putting,
+    machine: Putting,
     orders: Vec<Order>,
 }
 
@@ -45,8 +45,8 @@ impl Put {
 
     fn start_doubted(world: World, rule: WriteRule, doubted: bool) -> Self {
         let mut orders = Vec::new();
-        let put = Putting::start(rule, doubted, PARTITION, world.roster(), START, &mut orders);
-        Self { world, put, orders }
+        let machine = Putting::start(rule, doubted, PARTITION, world.roster(), START, &mut orders);
+        Self { world, machine, orders }
     }
 
     fn orders(&mut self) -> Vec<Order> {
@@ -54,7 +54,7 @@ impl Put {
     }
 
     fn stored(&mut self, name: u64) {
-        self.put.stored(NodeId(name));
+        self.machine.stored(NodeId(name));
     }
 
     fn refused(&mut self, name: u64) {
@@ -62,19 +62,19 @@ impl Put {
     }
 
     fn refused_with(&mut self, name: u64, refusal: Refusal) {
-        self.put.refused(NodeId(name), refusal, self.world.roster(), after(1), &mut self.orders);
+        self.machine.refused(NodeId(name), refusal, self.world.roster(), after(1), &mut self.orders);
     }
 
     fn late(&mut self, millis: u64) -> Vec<NodeId> {
-        self.put.late(self.world.roster(), after(millis), PATIENCE, &mut self.orders)
+        self.machine.late(self.world.roster(), after(millis), PATIENCE, &mut self.orders)
     }
 
     fn outcome(&mut self) -> Option<Outcome> {
-        self.put.outcome(false)
+        self.machine.outcome(false)
     }
 
     fn uncovered(&self) -> Vec<NodeId> {
-        self.put.uncovered(self.world.roster())
+        self.machine.uncovered(self.world.roster())
     }
 }
 
@@ -83,20 +83,20 @@ fn all_owners_are_asked_at_once_and_w_of_them_are_enough() {
     for mode in [Mode::Sloppy, Mode::Strict] {
         let mut put = Put::start(World::new(1, 6), rule(2, mode));
         assert_eq!(put.orders(), [write(2), write(3)], "this node has it already");
-        assert_eq!((put.outcome(), put.put.is_answered()), (None, false));
+        assert_eq!((put.outcome(), put.machine.is_answered()), (None, false));
         put.stored(1);
         put.stored(1);
         assert_eq!(put.outcome(), None, "one node counts once");
         put.stored(6);
         assert_eq!(put.outcome(), None, "who was not asked does not count");
         put.stored(3);
-        assert!(!put.put.is_answered() && !put.put.is_over());
-        assert_eq!(put.outcome(), done(2, 0));
-        assert!(put.put.is_answered());
+        assert!(!put.machine.is_answered() && !put.machine.is_over());
+        assert_eq!(put.outcome(), Some(done(2, 0)));
+        assert!(put.machine.is_answered());
         assert_eq!(put.outcome(), None, "one answer");
-        assert!(!put.put.is_over(), "an owner is still to get it");
+        assert!(!put.machine.is_over(), "an owner is still to get it");
         put.stored(2);
-        assert!(put.put.is_over());
+        assert!(put.machine.is_over());
         assert_eq!(put.orders(), []);
     }
 }
@@ -107,12 +107,12 @@ fn another_node_keeps_it_for_an_owner_that_is_suspected() {
     let stand_in = world.stand_ins()[0];
     let mut put = Put::start(world, rule(2, Mode::Sloppy));
     assert_eq!(put.orders(), [write(2), hint(stand_in, 3)]);
-    put.put.stored(stand_in);
+    put.machine.stored(stand_in);
     put.stored(1);
-    assert_eq!(put.outcome(), done(1, 1));
-    assert!(!put.put.is_over());
+    assert_eq!(put.outcome(), Some(done(1, 1)));
+    assert!(!put.machine.is_over());
     put.stored(2);
-    assert!(put.put.is_over(), "a hint is as good as the owner once the client has its answer");
+    assert!(put.machine.is_over(), "a hint is as good as the owner once the client has its answer");
 }
 
 #[test]
@@ -122,7 +122,7 @@ fn a_hint_does_not_count_where_the_quorum_is_strict() {
     let mut put = Put::start(world, rule(2, Mode::Strict));
     assert_eq!(put.orders(), [write(2), hint(stand_in, 3)], "it is kept all the same");
     put.stored(1);
-    put.put.stored(stand_in);
+    put.machine.stored(stand_in);
     assert_eq!(put.outcome(), None);
     put.refused(2);
     let (needed, got, answers) = evidence(put.outcome());
@@ -134,7 +134,7 @@ fn a_hint_does_not_count_where_the_quorum_is_strict() {
         (stand_in, Answer::Hinted(node(3))),
     ];
     assert_eq!(answers[..4], expected);
-    assert!(put.put.is_answered());
+    assert!(put.machine.is_answered());
 }
 
 #[test]
@@ -194,7 +194,7 @@ fn each_owner_gets_a_stand_in_of_its_own_until_there_are_no_more() {
     put.refused(stand_ins[1].0);
     assert_eq!(put.orders(), [keep(3)]);
     assert_eq!(put.uncovered(), []);
-    put.put.not_kept(node(3));
+    put.machine.not_kept(node(3));
     assert_eq!(put.uncovered(), [node(3)], "there was no room here");
 }
 
@@ -224,8 +224,8 @@ fn who_refuses_is_replaced_once_and_may_not_change_its_mind() {
     put.stored(3);
     put.refused(3);
     assert_eq!((put.orders(), put.outcome()), (vec![], None), "what is stored stays stored");
-    put.put.stored(stand_ins[0]);
-    assert_eq!(put.outcome(), done(2, 1));
+    put.machine.stored(stand_ins[0]);
+    assert_eq!(put.outcome(), Some(done(2, 1)));
 }
 
 #[test]
@@ -245,14 +245,14 @@ fn who_is_late_is_replaced_and_its_answer_still_counts() {
     let mut put = Put::start(world, rule(3, Mode::Sloppy));
     put.orders();
     put.stored(3);
-    assert_eq!(put.put.due(PATIENCE), Some(after(20)));
+    assert_eq!(put.machine.due(PATIENCE), Some(after(20)));
     assert_eq!((put.late(19), put.orders()), (vec![], vec![]));
     assert_eq!(put.late(20), [node(2)], "this node is its own master, and node 3 has it");
     assert_eq!(put.orders(), [hint(stand_in, 2)]);
     assert_eq!((put.late(20), put.orders()), (vec![], vec![]), "it is known");
     put.stored(1);
     put.stored(2);
-    assert_eq!(put.outcome(), done(3, 0));
+    assert_eq!(put.outcome(), Some(done(3, 0)));
 }
 
 #[test]
@@ -266,14 +266,14 @@ fn a_late_stand_in_is_replaced_and_the_silent_are_named_again() {
     put.late(20);
     put.orders();
     // The stand-in was asked at 20: at 40 it is late, and at 100 the owner is silent.
-    assert_eq!(put.put.due(PATIENCE), Some(after(40)));
+    assert_eq!(put.machine.due(PATIENCE), Some(after(40)));
     assert_eq!(put.late(40), [stand_ins[0]]);
     assert_eq!(put.orders(), [hint(stand_ins[1], 2)]);
-    put.put.stored(stand_ins[1]);
-    assert_eq!(put.put.due(PATIENCE), Some(after(100)));
+    put.machine.stored(stand_ins[1]);
+    assert_eq!(put.machine.due(PATIENCE), Some(after(100)));
     assert_eq!((put.late(100), put.orders()), (vec![node(2)], vec![]), "somebody keeps it already");
     assert_eq!(put.late(120), [stand_ins[0]]);
-    assert_eq!(put.put.due(PATIENCE), None, "there is nothing more to look at");
+    assert_eq!(put.machine.due(PATIENCE), None, "there is nothing more to look at");
 }
 
 #[test]
@@ -282,7 +282,7 @@ fn times_are_known_while_an_answer_is_awaited() {
     let stand_in = world.stand_ins()[0];
     let mut put = Put::start(world, rule(2, Mode::Sloppy));
     put.late(30);
-    let asked_at = |put: &Put, node| put.put.asked_at(node);
+    let asked_at = |put: &Put, node| put.machine.asked_at(node);
     assert_eq!((asked_at(&put, node(2)), asked_at(&put, stand_in)), (Some(START), Some(after(30))));
     put.stored(2);
     put.refused(3);
@@ -303,13 +303,13 @@ fn the_coordinators_own_hint_counts_where_one_copy_is_enough_and_nobody_else_is_
     assert_eq!(evidence(alone(1, Mode::Strict).outcome()).1, 0);
     assert_eq!(evidence(alone(2, Mode::Sloppy).outcome()).1, 0);
     let mut unkept = alone(1, Mode::Sloppy);
-    [1, 2, 3].into_iter().for_each(|name| unkept.put.not_kept(node(name)));
+    [1, 2, 3].into_iter().for_each(|name| unkept.machine.not_kept(node(name)));
     assert_eq!(evidence(unkept.outcome()).1, 0, "it was not kept after all");
 
     let mut waiting = Put::start(World::new(4, 4), rule(1, Mode::Sloppy));
     waiting.refused(1);
     assert_eq!(waiting.outcome(), None, "two may still answer");
-    assert_eq!(waiting.put.outcome(true), only_here, "but not in time");
+    assert_eq!(waiting.machine.outcome(true), only_here, "but not in time");
 }
 
 #[test]
@@ -318,22 +318,25 @@ fn a_request_is_over_when_every_owner_has_it_or_somebody_keeps_it() {
     put.stored(1);
     put.stored(2);
     assert_eq!(put.uncovered(), [node(3)]);
-    assert!(!put.put.is_over(), "not answered");
-    assert_eq!(put.outcome(), done(2, 0));
-    assert!(!put.put.is_over());
+    assert!(!put.machine.is_over(), "not answered");
+    assert_eq!(put.outcome(), Some(done(2, 0)));
+    assert!(!put.machine.is_over());
     put.refused(3);
     assert_eq!(put.orders(), [write(2), write(3), keep(3)]);
-    assert!(put.put.is_over() && put.uncovered().is_empty());
-    put.put.not_kept(node(3));
-    assert!(!put.put.is_over());
+    assert!(put.machine.is_over() && put.uncovered().is_empty());
+    put.machine.not_kept(node(3));
+    assert!(!put.machine.is_over());
 }
 
 #[test]
 fn a_write_is_anywhere_if_this_node_owns_it_or_another_has_it() {
     let mut put = Put::start(World::new(5, 6), rule(2, Mode::Sloppy));
-    assert!(!put.put.is_anywhere(node(5)) && put.put.is_anywhere(node(2)), "an owner has it before it asks others");
+    assert!(
+        !put.machine.is_anywhere(node(5)) && put.machine.is_anywhere(node(2)),
+        "an owner has it before it asks others"
+    );
     put.stored(3);
-    assert!(put.put.is_anywhere(node(5)));
+    assert!(put.machine.is_anywhere(node(5)));
 }
 
 #[test]
@@ -347,8 +350,8 @@ fn answers_of_one_zone_count_once_where_zones_must_differ() {
     put.refused(3);
     let Order::Write { to, hint_for } = put.orders()[2] else { panic!("nobody stands in") };
     assert_eq!(hint_for, Some(node(3)));
-    put.put.stored(to);
-    assert_eq!(put.outcome(), done(2, 1));
+    put.machine.stored(to);
+    assert_eq!(put.outcome(), Some(done(2, 1)));
 }
 
 // ---- timestamps
@@ -358,22 +361,22 @@ fn a_timestamp_is_kept_here_only_when_another_node_has_believed_it() {
     let mut put = Put::start_doubted(World::new(1, 4).suspect(&[3]), rule(1, Mode::Sloppy), true);
     let stand_in = put.world.stand_ins()[0];
     assert_eq!(put.orders(), [write(2), hint(stand_in, 3)]);
-    assert!(!put.put.holds_back());
+    assert!(!put.machine.holds_back());
     put.refused(stand_in.0);
-    assert_eq!((put.orders(), put.put.holds_back()), (vec![], true), "node 2 has not spoken");
+    assert_eq!((put.orders(), put.machine.holds_back()), (vec![], true), "node 2 has not spoken");
     put.late(20);
     put.late(100);
     put.stored(1);
     let mut orders = Vec::new();
-    put.put.keep_held_back(node(1), false, &mut orders);
-    assert_eq!((orders.len(), put.put.holds_back()), (0, true), "what this node stored proves nothing");
+    put.machine.keep_held_back(node(1), false, &mut orders);
+    assert_eq!((orders.len(), put.machine.holds_back()), (0, true), "what this node stored proves nothing");
     assert_eq!(put.uncovered(), [node(2), node(3)]);
     put.stored(2);
-    put.put.keep_held_back(node(1), false, &mut orders);
-    assert_eq!((orders, put.put.holds_back()), (vec![keep(3), keep(2)], false));
+    put.machine.keep_held_back(node(1), false, &mut orders);
+    assert_eq!((orders, put.machine.holds_back()), (vec![keep(3), keep(2)], false));
     assert_eq!(put.uncovered(), []);
     // Believed once, it is kept at once.
-    put.put.not_kept(node(3));
+    put.machine.not_kept(node(3));
     assert_eq!(put.uncovered(), [node(3)]);
 }
 
@@ -382,19 +385,19 @@ fn what_was_held_back_is_kept_at_the_deadline_or_when_nobody_is_left_who_could_r
     let held_back = || {
         let mut put = Put::start_doubted(World::new(1, 3), rule(1, Mode::Sloppy), true);
         put.refused(3);
-        assert_eq!((put.orders(), put.put.holds_back()), (vec![write(2), write(3)], true));
+        assert_eq!((put.orders(), put.machine.holds_back()), (vec![write(2), write(3)], true));
         put
     };
     let mut orders = Vec::new();
-    held_back().put.keep_held_back(node(1), false, &mut orders);
+    held_back().machine.keep_held_back(node(1), false, &mut orders);
     assert_eq!(orders, []);
-    held_back().put.keep_held_back(node(1), true, &mut orders);
+    held_back().machine.keep_held_back(node(1), true, &mut orders);
     assert_eq!(orders, [keep(3)], "the time is over");
 
     let mut put = held_back();
     put.refused(2);
     orders.clear();
-    put.put.keep_held_back(node(1), false, &mut orders);
+    put.machine.keep_held_back(node(1), false, &mut orders);
     assert_eq!(orders, [keep(3), keep(2)], "nobody is left");
 
     // Once for each owner, however often it was looked at.
@@ -402,13 +405,13 @@ fn what_was_held_back_is_kept_at_the_deadline_or_when_nobody_is_left_who_could_r
     put.late(20);
     put.late(100);
     orders.clear();
-    put.put.keep_held_back(node(1), true, &mut orders);
+    put.machine.keep_held_back(node(1), true, &mut orders);
     assert_eq!(orders, [keep(3), keep(2)]);
     let mut late = Put::start_doubted(World::new(1, 3), rule(1, Mode::Sloppy), true);
     late.late(20);
     late.late(100);
     orders.clear();
-    late.put.keep_held_back(node(1), true, &mut orders);
+    late.machine.keep_held_back(node(1), true, &mut orders);
     assert_eq!(orders, [keep(2), keep(3)]);
 }
 
@@ -419,8 +422,8 @@ fn a_timestamp_that_a_replica_refuses_is_kept_nowhere() {
     put.refused_with(2, Refusal::ClockAhead);
     put.refused(3);
     put.late(20);
-    assert_eq!((put.orders(), put.put.holds_back()), (vec![], false));
-    put.put.keep_held_back(node(1), true, &mut put.orders);
+    assert_eq!((put.orders(), put.machine.holds_back()), (vec![], false));
+    put.machine.keep_held_back(node(1), true, &mut put.orders);
     assert_eq!((put.orders(), put.uncovered()), (vec![], vec![]));
     let (_, got, answers) = evidence(put.outcome());
     assert_eq!((got, answers[1].1), (0, Answer::Refused(Refusal::ClockAhead)));
@@ -432,6 +435,6 @@ fn what_was_held_back_is_dropped_when_a_replica_refuses_the_timestamp() {
     put.refused(3);
     put.refused_with(2, Refusal::ClockAhead);
     put.orders();
-    put.put.keep_held_back(node(1), true, &mut put.orders);
+    put.machine.keep_held_back(node(1), true, &mut put.orders);
     assert_eq!(put.orders(), []);
 }
