@@ -107,8 +107,7 @@ fn rates(weights: &[Vec<u32>], bounds: &[Bounds], total: u128, q: u32) -> Vec<Fr
             }
         }
     }
-    let common =
-        if free == 0 { bends[after.min(bends.len() - 1)] } else { Fraction { top: total - fixed, bottom: free } };
+    let common = if free == 0 { bends[after] } else { Fraction { top: total - fixed, bottom: free } };
     ends.into_iter().map(|(low, high)| common.at_most(high).at_least(low)).collect()
 }
 
