@@ -187,6 +187,8 @@ mod tests {
         }
         assert_eq!(codec(100_000).encode(FROM, &messages).len(), 1);
         assert_eq!(codec(100_000).encode(FROM, &[]), Vec::<Vec<u8>>::new());
+        // Two bodies of four bytes, one of them without its length, and what is set aside for the frame.
+        assert_eq!([70, 71].map(|limit| codec(limit).encode(FROM, &[probe(7), probe(8)]).len()), [2, 1]);
         let frames = codec(0).encode(FROM, &messages[..3]);
         assert_eq!(frames.len(), 3, "one that is too long by itself keeps nobody company");
     }

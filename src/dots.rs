@@ -693,7 +693,7 @@ mod tests {
 
     #[test]
     fn a_set_that_is_a_message_is_its_canonical_bytes_and_no_more() {
-        use serde::de::value::{BytesDeserializer, Error, SeqDeserializer};
+        use serde::de::value::{BytesDeserializer, Error, SeqDeserializer, U8Deserializer};
         let set: DotSet = [dot(1, 1), dot(1, 4), dot(2, 7)].into_iter().collect();
         let mut bytes = Vec::new();
         set.encode(&mut bytes);
@@ -705,6 +705,8 @@ mod tests {
             assert_eq!(refused.unwrap_err().to_string(), FormatError::Trailing.to_string());
         }
         assert!(whole(&bytes[..5]).is_err() && listed(&bytes[..5]).is_err());
+        let number = DotSet::deserialize(U8Deserializer::<Error>::new(5)).unwrap_err().to_string();
+        assert!(number.ends_with("expected the bytes of a set of dots"), "{number}");
     }
 
     /// The format is on disks and in clients' hands: these bytes may never change.

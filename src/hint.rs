@@ -153,14 +153,13 @@ impl HintStore {
         let before = old.as_ref().map_or(0, |bytes| bytes.len() as u64);
         // What is found need not be what was counted: a disk may have changed it.
         let mut bytes = queue.bytes.saturating_sub(before) + length;
-        let growing = length > before;
-        if bytes > limits.hint_bytes && growing && !mutant::is(Mutant::UnboundedHints) {
-            let mistaken = mutant::is(Mutant::DropHintForRoom);
-            let room = if mistaken { drop_another(storage, target, name, &mut self.batch, queue)? } else { 0 };
-            if bytes - room > limits.hint_bytes {
-                return Ok(Kept::Full);
-            }
-            bytes -= room;
+        let growing = length > before && !mutant::is(Mutant::UnboundedHints);
+        let too_many = |bytes| growing && bytes > limits.hint_bytes;
+        if too_many(bytes) && mutant::is(Mutant::DropHintForRoom) {
+            bytes -= drop_another(storage, target, name, &mut self.batch, queue)?;
+        }
+        if too_many(bytes) {
+            return Ok(Kept::Full);
         }
         let stored = Stored::write(storage, &self.batch)?;
         self.next_age += u64::from(goes_on.is_none());
@@ -538,6 +537,50 @@ mod tests {
     }
 
     #[test]
+    fn a_hint_that_was_joined_into_a_million_times_is_the_youngest_again() {
+        let mut storage = MemoryStorage::new();
+        kept(&mut storage, &[("a", update(1, 1)), ("b", update(2, 1)), ("c", update(3, 1))]);
+        let full = (2_u64 << JOINS) - 1;
+        let (name, mut value) = raw(&storage).into_iter().find(|(name, _)| name.ends_with(b"a")).unwrap();
+        value[..8].copy_from_slice(&full.to_le_bytes());
+        set(&mut storage, &name, &value);
+        let versions = |storage: &mut MemoryStorage| -> Vec<u64> {
+            outgoing(storage).iter().map(|item| item.version >> JOINS).collect()
+        };
+        assert_eq!(versions(&mut storage), [1, 2, 3]);
+        let hints = kept(&mut storage, &[("a", update(4, 1)), ("d", update(5, 1))]);
+        assert_eq!(versions(&mut storage), [2, 3, 4, 5], "b, c, a, d");
+        assert_eq!(hints.positions(TARGET).nth(2), Some(upper(&key("a"))));
+    }
+
+    /// Halves of positions can be the same, and are where somebody has made the keys for it.
+    #[test]
+    fn hints_with_one_position_are_told_apart() {
+        let (first, second) = (update(1, 1), update(2, 1));
+        let store = |missing: Option<usize>| {
+            let mut storage = MemoryStorage::new();
+            kept(&mut storage, &[("a", first.clone())]);
+            let (name, _) = raw(&storage).remove(0);
+            let mut other = (name.clone(), (2_u64 << JOINS).to_le_bytes().to_vec());
+            *other.0.last_mut().unwrap() = b'b';
+            second.encode_into(&other.0, &mut other.1);
+            set(&mut storage, &other.0, &other.1);
+            let mut hints = HintStore::open(&storage).unwrap();
+            if let Some(missing) = missing {
+                let mut batch = Batch::new();
+                batch.delete(Space::Hints, [&name, &other.0][missing]);
+                storage.write(&batch).unwrap();
+            }
+            let parcel = hints.batch(&mut storage, &SECRET, TARGET, (9, 1 << 20), |_| true).unwrap();
+            let keys: Vec<_> = parcel.items.iter().map(|item| item.key.user().to_vec()).collect();
+            (keys, parcel.dropped.len(), queue(&hints)[0].1)
+        };
+        assert_eq!(store(None), (vec![b"a".to_vec(), b"b".to_vec()], 0, 2));
+        assert_eq!(store(Some(0)), (vec![b"b".to_vec()], 1, 1));
+        assert_eq!(store(Some(1)), (vec![b"a".to_vec()], 1, 1));
+    }
+
+    #[test]
     fn a_target_has_so_many_bytes_and_no_more_but_what_makes_a_hint_smaller_is_always_taken() {
         let mut storage = MemoryStorage::new();
         let mut hints = kept(&mut storage, &[("a", update(2, 100)), ("b", update(3, 100))]);
@@ -608,6 +651,9 @@ mod tests {
         let sent = |parcel: &Parcel| parcel.items.iter().map(|item| item.key.user().to_vec()).collect::<Vec<_>>();
         let before = hints.batch(&mut storage, &SECRET, TARGET, (100, 1 << 20), |_| true).unwrap();
         assert_eq!(sent(&before), order);
+        let positions: Vec<u64> = names.iter().map(|name| upper(&key(name))).collect();
+        assert_eq!(hints.positions(TARGET).collect::<Vec<_>>(), positions);
+        assert_eq!(hints.positions(NodeId(4)).next(), None);
         let after = parcel(&mut storage, 20, 1 << 20);
         assert_eq!((sent(&after), after.last), (order[..20].to_vec(), false));
         // What is not wanted is passed over, and is not what the batch lacks.
@@ -630,6 +676,22 @@ mod tests {
         let second = outgoing(&mut storage);
         assert_eq!(hints.delivered(&mut storage, TARGET, &second).unwrap().1, 1);
         assert!(hints.settled(mark) && !hints.settled(hints.mark()), "the other one is younger");
+    }
+
+    #[test]
+    fn a_hint_whose_age_is_unknown_is_not_settled_before_it_is_home() {
+        for version in [VERSIONS, u64::MAX] {
+            let mut storage = MemoryStorage::new();
+            kept(&mut storage, &[("a", update(1, 1))]);
+            let (name, mut value) = raw(&storage).remove(0);
+            value[..8].copy_from_slice(&version.to_le_bytes());
+            set(&mut storage, &name, &value);
+            let mut hints = HintStore::open(&storage).unwrap();
+            assert!(!hints.settled(0), "nobody knows how old it is");
+            let home = outgoing(&mut storage);
+            assert_eq!(hints.delivered(&mut storage, TARGET, &home).unwrap().1, 1);
+            assert!(hints.settled(hints.mark()));
+        }
     }
 
     #[test]

@@ -296,4 +296,11 @@ mod tests {
         // What is claimed to be short and is not comes in whole.
         assert_eq!(read(0, 300).len(), 300);
     }
+
+    #[test]
+    fn what_is_no_list_is_refused_by_its_name() {
+        use serde::de::value::{Error, U8Deserializer};
+        let error = list::<_, u64>(U8Deserializer::<Error>::new(5)).unwrap_err().to_string();
+        assert!(error.ends_with("expected a list"), "{error}");
+    }
 }

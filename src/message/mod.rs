@@ -511,7 +511,10 @@ mod tests {
         assert!(Message::ReadReply(ReadReply { request: REQUEST, result: shown }).is_answer());
         assert!(Message::ProbeReply(Probe { request: REQUEST }).is_answer());
         assert!(!Message::Probe(Probe { request: REQUEST }).is_answer());
-        let [write, forward, hints] = with_update(&key(), &update(&[1], &[1], &[1]));
-        assert!([write, forward, hints].iter().all(|message| !message.is_answer()));
+        for message in with_update(&key(), &update(&[1], &[1], &[1])) {
+            assert!(!message.is_answer() && message.asks() == Some(REQUEST), "{message:?}");
+        }
+        assert_eq!(Message::ProbeReply(Probe { request: REQUEST }).asks(), None, "it is the other's request");
+        assert_eq!(with_entries(&[1]).map(|message| message.asks()), [None; 3]);
     }
 }
