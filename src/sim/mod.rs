@@ -27,4 +27,4 @@ mod world;
 pub use disk::{DiskFault, DiskFaults, SimDisk};
 pub use network::Network;
 pub use recording::Recording;
-pub use world::{Clock, Sim, SimBuilder, Traffic};
+pub use world::{Clock, ServiceTime, Sim, SimBuilder, Traffic};

@@ -5,13 +5,16 @@ mod faults;
 mod inspect;
 mod ledger;
 mod requests;
+mod service;
 
 pub use builder::SimBuilder;
 pub use faults::Clock;
 pub use ledger::Traffic;
+pub use service::ServiceTime;
 
 use faults::{TWIN, without_twin};
 use ledger::Ledger;
+use service::Server;
 
 use std::cmp::Reverse;
 use std::collections::{BTreeMap, BinaryHeap};
@@ -53,9 +56,10 @@ pub struct Sim {
     codec: Codec,
     /// Whether every message goes through its bytes, or only those that are corrupted.
     encode: bool,
+    service: Option<ServiceTime>,
     rng: Xoshiro256PlusPlus,
     next_ticket: u64,
-    replies: BTreeMap<Ticket, Reply>,
+    replies: BTreeMap<Ticket, (Time, Reply)>,
     events: Vec<(Time, NodeId, Event)>,
     trace: SipHasher24,
     keyspace: Keyspace,
@@ -78,6 +82,7 @@ struct Process {
     paused: Option<Time>,
     /// What has arrived during a pause.
     held: Vec<What>,
+    server: Server,
     syncing: bool,
     wake: Option<Time>,
 }
@@ -91,8 +96,9 @@ struct Happening {
 
 #[derive(Debug)]
 enum What {
-    Arrive { to: NodeId, from: NodeId, message: Box<Message> },
+    Arrive { to: NodeId, from: NodeId, message: Box<Message>, bytes: usize },
     Ask { node: NodeId, start: u64, ticket: Ticket, request: Box<Request> },
+    Served { node: NodeId, start: u64 },
     Commit { node: NodeId, start: u64 },
     Wake { node: NodeId, start: u64, due: Time },
     Resume { node: NodeId },
@@ -110,6 +116,7 @@ impl Process {
             clock: Clock::Off(0),
             paused: None,
             held: Vec::new(),
+            server: Server::default(),
             syncing: false,
             wake: None,
         }
@@ -121,6 +128,7 @@ impl What {
         match self {
             Self::Arrive { to: node, .. }
             | Self::Ask { node, .. }
+            | Self::Served { node, .. }
             | Self::Commit { node, .. }
             | Self::Wake { node, .. }
             | Self::Resume { node } => *node,
@@ -162,15 +170,8 @@ impl Sim {
             return true;
         }
         match what {
-            What::Arrive { to, from, message } => {
-                self.in_transit -= 1;
-                self.step(to, Input::Message(from, *message));
-            }
-            What::Ask { node, start, ticket, request } => {
-                if self.nodes[&node].starts == start {
-                    self.step(node, Input::Request(ticket, *request));
-                }
-            }
+            what @ (What::Arrive { .. } | What::Ask { .. }) => self.come(what),
+            What::Served { node, start } => self.served(node, start),
             What::Wake { node, start, due } => {
                 let process = self.nodes.get_mut(&node).expect("a member");
                 // One that was put off: had it an effect, each would arrange another beside the one that is due.
@@ -256,7 +257,7 @@ impl Sim {
             Output::Send(to, message) => self.send(from, to, message),
             Output::Done(ticket, reply) => {
                 self.trace.write(format!("{ticket} {reply:?}").as_bytes());
-                self.replies.insert(ticket, reply);
+                self.replies.insert(ticket, (self.now, reply));
             }
             Output::Event(event) => {
                 self.trace.write(format!("{from} {event:?}").as_bytes());
@@ -266,9 +267,10 @@ impl Sim {
     }
 
     fn send(&mut self, from: NodeId, to: NodeId, message: Message) {
-        let from = without_twin(from);
-        self.ledger.sent(&message, &self.layout);
-        let message = if self.encode { self.through_bytes(from, message) } else { message };
+        let (process, from) = (from, without_twin(from));
+        let (message, bytes) = self.through_bytes(from, message);
+        self.ledger.sent(&message, bytes, &self.layout);
+        let leaving = self.leaving(process, bytes);
         let deliveries = self.network.fate(&mut self.rng, self.now, from, to);
         self.ledger.traffic.lost += u64::from(deliveries[0].is_none());
         self.ledger.traffic.repeated += u64::from(deliveries[1].is_some());
@@ -283,15 +285,23 @@ impl Sim {
             };
             let to = self.which_process(to);
             self.in_transit += 1;
-            self.schedule(self.now + delay, What::Arrive { to, from, message });
+            self.schedule(self.now + leaving + delay, What::Arrive { to, from, message, bytes });
         }
     }
 
-    fn through_bytes(&mut self, from: NodeId, message: Message) -> Message {
+    /// The message as it arrives, and how many bytes it takes; zero where neither of them matters.
+    fn through_bytes(&mut self, from: NodeId, message: Message) -> (Message, usize) {
+        if !self.encode && self.service.is_none() {
+            return (message, 0);
+        }
         let frames = self.codec.encode(from, std::slice::from_ref(&message));
+        let bytes = frames[0].len();
+        if !self.encode {
+            return (message, bytes);
+        }
         self.trace.write(&frames[0]);
         let decoded = self.codec.decode(&frames[0]).map(|(_, mut messages)| messages.remove(0));
-        decoded.unwrap_or_else(|error| panic!("{error} in {message:?}"))
+        (decoded.unwrap_or_else(|error| panic!("{error} in {message:?}")), bytes)
     }
 
     /// What a receiver makes of a frame in which up to eight bits have flipped: nothing, it must be.

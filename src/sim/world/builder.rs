@@ -7,7 +7,7 @@ use rand::SeedableRng;
 use rand::rngs::Xoshiro256PlusPlus;
 use siphasher::sip128::SipHasher24;
 
-use super::{Ledger, Process, Sim};
+use super::{Ledger, Process, ServiceTime, Sim};
 use crate::causality::{Identity, Secret};
 use crate::codec::Codec;
 use crate::config::{Limits, Mode, Quorum, Timing};
@@ -29,6 +29,7 @@ pub struct SimBuilder {
     timing: Timing,
     seed: u64,
     encode: bool,
+    service: Option<ServiceTime>,
     record: Option<NodeId>,
 }
 
@@ -92,6 +93,13 @@ impl SimBuilder {
         self
     }
 
+    /// Each process takes so long for what it gets. Default: no time at all.
+    #[must_use]
+    pub const fn service_time(mut self, service: ServiceTime) -> Self {
+        self.service = Some(service);
+        self
+    }
+
     /// With a recording of what goes into this node: [`Sim::recording`].
     #[must_use]
     pub const fn record(mut self, node: NodeId) -> Self {
@@ -121,6 +129,7 @@ impl SimBuilder {
             identity,
             codec,
             encode: self.encode,
+            service: self.service,
             rng: Xoshiro256PlusPlus::seed_from_u64(self.seed),
             next_ticket: 0,
             replies: BTreeMap::new(),
@@ -164,6 +173,7 @@ impl Sim {
             timing: Timing::default(),
             seed,
             encode: true,
+            service: None,
             record: None,
         }
         .quorum(n, n.min(2), n.min(2), Mode::Sloppy)

@@ -49,6 +49,7 @@ impl Sim {
             process.disks = running.into_storages();
             process.disks.iter_mut().for_each(|disk| disk.crash_keeping(kept));
         }
+        self.end_service(node);
         // Whatever had arrived finds nobody there.
         self.resume(node);
     }
@@ -61,6 +62,7 @@ impl Sim {
             let _ = running.commit();
             process.disks = running.into_storages();
         }
+        self.end_service(node);
         self.resume(node);
     }
 
@@ -315,7 +317,8 @@ impl Sim {
                 node.in_flight() == 0 && !node.is_dirty() && node.hints().iter().all(|(target, _)| !self.is_up(*target))
             })
         };
-        self.in_transit == 0 && self.nodes.values().all(calm)
+        let idle = |process: &Process| process.server.is_idle();
+        self.in_transit == 0 && self.nodes.values().all(|process| idle(process) && calm(process))
     }
 
     /// Runs until all hints that running nodes hold now are home. False if that takes more than ten virtual minutes: a

@@ -19,6 +19,12 @@ pub struct Traffic {
     pub sent: u64,
     /// Those that repaired or moved data: repairs after reads, and hints.
     pub repairing: u64,
+    /// The bytes of all of them, each in a frame of its own. Zero where messages don't go through their bytes and take no
+    /// time.
+    pub bytes: u64,
+    /// Of these, what was not for a client: hints on their way home, repairs after reads, and exchanges between owners;
+    /// their questions and answers too.
+    pub repair_bytes: u64,
     /// Those that never arrived.
     pub lost: u64,
     /// Those that arrived twice.
@@ -43,12 +49,29 @@ pub(super) struct Ledger {
     pub(super) traffic: Traffic,
 }
 
+const fn repairs(message: &Message) -> bool {
+    matches!(
+        message,
+        Message::Repair(_)
+            | Message::Hints(_)
+            | Message::HintsReply(_)
+            | Message::Compare(_)
+            | Message::Compared(_)
+            | Message::Ask(_)
+            | Message::Told(_)
+    )
+}
+
 /// What the dot of a delete stands for.
 const DELETED: u64 = 0;
 
 impl Ledger {
-    pub(super) fn sent(&mut self, message: &Message, layout: &Layout) {
+    pub(super) fn sent(&mut self, message: &Message, bytes: usize, layout: &Layout) {
         self.traffic.sent += 1;
+        self.traffic.bytes += bytes as u64;
+        if repairs(message) {
+            self.traffic.repair_bytes += bytes as u64;
+        }
         let partition = |key: &Key| layout.partition_of(key.position());
         match message {
             Message::Write(Write { key, update, .. }) | Message::Forward(Forward { key, update, .. }) => {

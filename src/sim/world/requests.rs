@@ -5,8 +5,8 @@ use crate::bytes::Bytes;
 use crate::causality::Context;
 use crate::error::{GetError, PutError};
 use crate::ids::{NodeId, Ticket};
-use crate::node::Input;
 use crate::request::{GetOptions, PutOptions, Reply, Request, Versions, Written};
+use crate::time::Time;
 
 impl Sim {
     /// `count` nodes named n1, n2, …, with N = 3 (or `count`, if that is less), R = W = 2, sloppy.
@@ -107,7 +107,8 @@ impl Sim {
             let (start, request) = (process.starts, Box::new(request));
             process.held.push(What::Ask { node, start, ticket, request });
         } else {
-            self.step(node, Input::Request(ticket, request));
+            let (start, request) = (process.starts, Box::new(request));
+            self.come(What::Ask { node, start, ticket, request });
         }
         ticket
     }
@@ -129,7 +130,7 @@ impl Sim {
     pub fn wait(&mut self, node: NodeId, ticket: Ticket) -> Option<Reply> {
         let start = self.nodes[&node].starts;
         loop {
-            if let Some(reply) = self.replies.remove(&ticket) {
+            if let Some(reply) = self.reply(ticket) {
                 return Some(reply);
             }
             if !self.is_up(node) || self.nodes[&node].starts != start || !self.advance() {
@@ -140,6 +141,11 @@ impl Sim {
 
     /// The answer to a request, if it has come.
     pub fn reply(&mut self, ticket: Ticket) -> Option<Reply> {
-        self.replies.remove(&ticket)
+        self.replies.remove(&ticket).map(|(_, reply)| reply)
+    }
+
+    /// All answers that have come and that nobody has taken, in the order of their requests, and when each came.
+    pub fn replies(&mut self) -> Vec<(Ticket, Time, Reply)> {
+        std::mem::take(&mut self.replies).into_iter().map(|(ticket, (at, reply))| (ticket, at, reply)).collect()
     }
 }
