@@ -51,7 +51,8 @@ impl Chart<'_> {
              font-family=\"Helvetica, Arial, sans-serif\" font-size=\"12\">\n\
              <rect width=\"970\" height=\"650\" fill=\"white\"/>\n",
         );
-        let title = format!("A node is away for {} s and comes back, under load", (*returns - *goes).as_secs());
+        let title =
+            format!("A node is away for {} s and comes back, under load", returns.saturating_sub(*goes).as_secs());
         self.text(LEFT, 28.0, "start", "font-size=\"18\" font-weight=\"bold\"", &title);
         let below = format!(
             "Five nodes, N = 3, R = W = 2, {} reads and as many writes a second; simulated, percentiles of each half \

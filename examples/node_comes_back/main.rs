@@ -41,7 +41,8 @@ fn main() -> ExitCode {
     for (run, title) in runs.iter().zip(["background work gives way", "background work at full speed"]) {
         print_run(&plan, run, title);
     }
-    let drawn = std::fs::write(&svg, chart::draw(&plan, &runs));
+    let directory = svg.parent().map_or(Ok(()), std::fs::create_dir_all);
+    let drawn = directory.and_then(|()| std::fs::write(&svg, chart::draw(&plan, &runs)));
     match &drawn {
         Ok(()) => println!("\ndrawn: {}", svg.display()),
         Err(error) => println!("\nnot drawn: {}: {error}", svg.display()),
@@ -97,7 +98,7 @@ fn print_run(plan: &Plan, run: &Run, title: &str) {
     }
     println!("  failed {}, cut off with the node {}", run.failed, run.cut_off);
     let since = |at: Option<Duration>, from: Duration| {
-        at.map_or("never".to_owned(), |at| format!("{:.1} s", (at - from).as_secs_f64()))
+        at.map_or("never".to_owned(), |at| format!("{:.1} s", at.saturating_sub(from).as_secs_f64()))
     };
     let (missed, moved) = (run.missed_keys as u64 * VALUE as u64, run.moved);
     println!(
