@@ -56,10 +56,6 @@ pub(crate) struct World {
     starts: [Start; OWNERS as usize],
     /// In order of positions, as a storage iterates.
     pub(crate) rows: Vec<Row>,
-    /// What each side has seen.
-    clocks: [DotSet; 2],
-    /// The latest writes of each side, and the rows they went to: the log by which an exchange of clocks finds keys.
-    logs: [Vec<(Dot, usize)>; 2],
     /// Of all values.
     value: Bytes,
     /// The rows that differ, in order.
@@ -82,17 +78,9 @@ impl World {
             secret: Secret::new(rng.random()),
             starts: rng.random::<[u64; OWNERS as usize]>().map(Start),
             rows,
-            clocks: Default::default(),
-            logs: Default::default(),
             value: Bytes::from(vec![7; VALUE]),
             differing: sample(&mut rng, keys, differing).into_vec(),
         };
-        let seen = (0..OWNERS as u8).flat_map(|owner| {
-            let counters = 1..=world.settled(owner);
-            counters.map(move |counter| Version { owner, counter })
-        });
-        let seen: DotSet = seen.map(|version| world.dot_of(version)).collect();
-        world.clocks = [seen.clone(), seen];
         for at in 0..differing {
             let side = Side::BOTH[at % 2];
             world.write(side, world.differing[at], at / 2);
@@ -110,18 +98,20 @@ impl World {
     fn write(&mut self, side: Side, row: usize, number: usize) {
         let owner = side as u8;
         let version = Version { owner, counter: self.settled(owner) + 1 + number as u32 };
-        let dot = self.dot_of(version);
         if number.is_multiple_of(4) {
             self.rows[row].versions = [Version::default(); 2];
         }
         self.rows[row].versions[side as usize] = version;
-        self.clocks[side as usize].insert(dot);
-        self.logs[side as usize].push((dot, row));
     }
 
     fn dot_of(&self, version: Version) -> Dot {
         let (node, start) = (NodeId(u64::from(version.owner) + 1), self.starts[usize::from(version.owner)]);
         Dot { actor: Actor { node, start }, counter: u64::from(version.counter) }
+    }
+
+    /// Which of the keys it is.
+    pub(crate) fn number(&self, row: usize) -> u64 {
+        self.rows[row].key
     }
 
     fn key(&self, row: usize) -> [u8; KEY] {
@@ -171,16 +161,5 @@ impl World {
     pub(crate) fn ahead(&self, row: usize) -> Option<Side> {
         let [a, b] = self.rows[row].versions;
         (a != b).then(|| if a.counter > self.settled(a.owner) { Side::A } else { Side::B })
-    }
-
-    pub(crate) fn clock(&self, side: Side) -> &DotSet {
-        &self.clocks[side as usize]
-    }
-
-    /// The keys to which a side's log says that these dots went.
-    pub(crate) fn log(&self, side: Side, dots: &DotSet) -> Vec<usize> {
-        let log = &self.logs[side as usize];
-        let find = |dot: Dot| log.binary_search_by_key(&dot, |line| line.0).ok().map(|at| log[at].1);
-        dots.iter().filter_map(find).collect()
     }
 }

@@ -3,7 +3,7 @@
 //!
 //! A hash takes eight bytes, where the original has 32, and only leaves are sent.
 
-use crate::wire::{Method, Wire};
+use crate::wire::{Model, Wire};
 use crate::world::{Side, World};
 
 const DEPTH: u32 = 15;
@@ -11,7 +11,7 @@ const HASH: usize = 8;
 
 pub(crate) struct Cassandra;
 
-impl Method for Cassandra {
+impl Model for Cassandra {
     fn name(&self) -> &'static str {
         "Cassandra's shape"
     }

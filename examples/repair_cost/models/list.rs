@@ -3,12 +3,12 @@
 use quorate::merkle::{KeyDigest, differing_keys};
 
 use super::{exchange_records, rows_at};
-use crate::wire::{Method, Wire, encoded};
+use crate::wire::{Model, Wire, encoded};
 use crate::world::{Side, World};
 
 pub(crate) struct WholeList;
 
-impl Method for WholeList {
+impl Model for WholeList {
     fn name(&self) -> &'static str {
         "whole list"
     }

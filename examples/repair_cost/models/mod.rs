@@ -1,16 +1,12 @@
-//! The methods that are compared. Each is built over the keys and run; none is a formula.
+//! The others' ways, by their shapes. Each is built over the keys and run; none is a formula.
 
 mod cassandra;
-mod frontier;
 mod list;
 mod riak;
-mod tree;
 
 pub(crate) use cassandra::Cassandra;
-pub(crate) use frontier::Frontier;
 pub(crate) use list::WholeList;
 pub(crate) use riak::Riak;
-pub(crate) use tree::DigestTree;
 
 use super::wire::Wire;
 use super::world::{Side, World};

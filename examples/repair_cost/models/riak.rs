@@ -9,7 +9,7 @@ use std::ops::RangeInclusive;
 use quorate::merkle::{KeyDigest, differing_keys};
 
 use super::{exchange_records, rows_at};
-use crate::wire::{Method, Wire};
+use crate::wire::{Model, Wire};
 use crate::world::{Side, World};
 
 const WIDTH: usize = 1024;
@@ -27,7 +27,7 @@ struct Hashes {
     segments: Vec<u64>,
 }
 
-impl Method for Riak {
+impl Model for Riak {
     fn name(&self) -> &'static str {
         "Riak's shape"
     }
