@@ -6,7 +6,7 @@ use super::shard::Shard;
 use super::{Event, Output};
 use crate::error::StorageError;
 use crate::ids::PartitionId;
-use crate::replica::{Replica, is_damaged};
+use crate::replica::{Replica, is_damaged, is_set_back};
 use crate::storage::Storage;
 
 impl<S: Storage> Shard<S> {
@@ -32,8 +32,9 @@ impl<S: Storage> Shard<S> {
 
     /// A partition is damaged: the others fill it again.
     pub(super) fn lost(&mut self, partition: PartitionId, error: StorageError) -> Result<(), StorageError> {
+        let is_believed = !is_set_back(&error);
         self.storage_failed(error);
-        let stored = self.replica.lose(&mut self.storage, partition).inspect_err(|error| {
+        let stored = self.replica.lose(&mut self.storage, partition, is_believed).inspect_err(|error| {
             self.lanes.say(Output::Event(Event::StorageFailed(error.clone())));
         })?;
         self.lanes.wrote(&stored);

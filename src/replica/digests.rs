@@ -12,6 +12,8 @@ use crate::wire::{FormatError, Reader, checked, put_checksum};
 
 use super::partition::{DIGEST, line_name};
 
+pub(super) const NOT_WRITTEN: FormatError = FormatError::Content("records that are not what was written");
+
 #[derive(Debug)]
 pub(super) struct Digests {
     /// Nothing until it has been built from the records.
@@ -81,7 +83,7 @@ impl Digests {
                 self.tree = Some(tree);
                 Ok(())
             }
-            _ => Err(FormatError::Content("records that are not what was written")),
+            _ => Err(NOT_WRITTEN),
         }
     }
 

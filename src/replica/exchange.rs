@@ -6,6 +6,7 @@
 use std::ops::{ControlFlow, RangeInclusive};
 use std::sync::Arc;
 
+use super::digests::NOT_WRITTEN;
 use super::partition::{Partition, Watch, place, prefix, put_clock};
 use super::{Cap, Replica, Said, state_mut, stored};
 use crate::bytes::Bytes;
@@ -19,7 +20,6 @@ use crate::merkle::{KeyDigest, Nodes, Summary, Tree, digest};
 use crate::message::{Answer, Item, Keys, Mark, Page, Records, Surveyed};
 use crate::mutant::{self, Mutant};
 use crate::storage::{Space, Storage, Stored};
-use crate::wire::FormatError;
 
 /// How much goes into one answer.
 #[derive(Clone, Copy, Debug)]
@@ -192,7 +192,7 @@ impl Replica {
             }
             // A record that the disk has dropped without a trace would be taken for a deleted one by the other side.
             if is_whole && expected.is_some_and(|expected| expected != sum) && !mutant::is(Mutant::ListBelieves) {
-                return Err(FormatError::Content("records that are not what was written").into());
+                return Err(NOT_WRITTEN.into());
             }
         }
         Ok(Some(found))

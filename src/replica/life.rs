@@ -18,7 +18,16 @@ pub(crate) struct Life {
     /// While it is being filled after a loss.
     pub(crate) refill: Option<Refill>,
     /// Lives that have ended, and whose records have not all been taken over.
-    pub(super) old: Vec<u32>,
+    pub(super) old: Vec<Ended>,
+}
+
+/// A life that has ended.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub(super) struct Ended {
+    pub(super) incarnation: u32,
+    /// Whether a record of it that can be read is the one that was written last. Where the records did not come to what
+    /// was written, one of them may have been set back.
+    pub(super) is_believed: bool,
 }
 
 /// A partition that has lost what it had: with whom it has completed a full exchange since, and whether that one had
@@ -56,7 +65,7 @@ impl Refill {
 pub(crate) fn put_lost(batch: &mut Batch, partitions: &[PartitionId]) {
     for &partition in partitions {
         // Of the life that was lost nothing is left to be taken over.
-        Life { old: Vec::new(), ..Life::default().next() }.put(batch, partition);
+        Life { old: Vec::new(), ..Life::default().next(false) }.put(batch, partition);
     }
 }
 
@@ -78,9 +87,9 @@ impl Life {
     }
 
     /// The life that follows a loss.
-    pub(super) fn next(&self) -> Self {
+    pub(super) fn next(&self, is_believed: bool) -> Self {
         let mut old = self.old.clone();
-        old.push(self.incarnation());
+        old.push(Ended { incarnation: self.incarnation(), is_believed });
         Self { losses: self.losses + 1, refill: Some(Refill::default()), old }
     }
 
@@ -102,7 +111,9 @@ impl Life {
                     out.push(u8::from(whole));
                 }
                 put_varint(out, self.old.len() as u64);
-                self.old.iter().for_each(|&old| put_varint(out, old.into()));
+                self.old
+                    .iter()
+                    .for_each(|old| put_varint(out, u64::from(old.incarnation) << 1 | u64::from(old.is_believed)));
                 put_checksum(&name, out, start);
             },
         );
@@ -123,7 +134,9 @@ impl Life {
         }
         let mut old = Vec::new();
         for _ in 0..reader.count(1)? {
-            old.push(u32::try_from(reader.varint()?).map_err(|_| FormatError::Number)?);
+            let number = reader.varint()?;
+            let incarnation = u32::try_from(number >> 1).map_err(|_| FormatError::Number)?;
+            old.push(Ended { incarnation, is_believed: number & 1 == 1 });
         }
         reader.end()?;
         Ok(Self { losses, refill: refilling.then_some(Refill { done }), old })
@@ -152,7 +165,7 @@ mod tests {
         let mut storage = MemoryStorage::new();
         let partition = PartitionId(7);
         assert_eq!(Life::load(&storage, partition), Ok(Life::default()));
-        let mut life = Life { losses: 299, ..Life::default() }.next();
+        let mut life = Life { losses: 299, ..Life::default() }.next(true);
         life.refill.as_mut().unwrap().complete(NodeId(4), true);
         life.refill.as_mut().unwrap().complete(NodeId(9), false);
         let mut batch = Batch::new();

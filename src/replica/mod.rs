@@ -28,7 +28,7 @@ use crate::ring::Layout;
 use crate::storage::{Batch, Space, Storage, Stored};
 use crate::time::WallTime;
 use crate::wire::FormatError;
-use digests::Step;
+use digests::{NOT_WRITTEN, Step};
 use expiry::{Expiry, earlier, put_expiries};
 use partition::{Partition, object_name, put_clock, put_index};
 
@@ -126,7 +126,7 @@ impl Replica {
             replica.partitions[partition.0 as usize] = Some(Box::new(loaded));
             if damaged {
                 // It is synced with the first write that is.
-                let _ = replica.lose(storage, partition)?;
+                let _ = replica.lose(storage, partition, true)?;
             }
         }
         Ok(replica)
@@ -438,6 +438,11 @@ fn stored(joined: Result<Joined, StorageError>) -> Result<Stored, StorageError> 
 }
 
 /// Whether stored bytes are not what was written. What a newer program has written is not damage.
+/// Whether records were found not to be what was written: each of them may be an earlier one.
+pub(crate) fn is_set_back(error: &StorageError) -> bool {
+    matches!(error, StorageError::Damaged(NOT_WRITTEN))
+}
+
 pub(crate) fn is_damaged(error: &StorageError) -> bool {
     matches!(error, StorageError::Damaged(error) if !matches!(error, FormatError::Version(_)))
 }

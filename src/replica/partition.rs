@@ -4,7 +4,7 @@ use std::ops::{ControlFlow, RangeInclusive};
 use std::sync::Arc;
 
 use super::digests::{Digests, load_written};
-use super::life::Life;
+use super::life::{Ended, Life};
 use super::log::DotLog;
 use crate::bytes::Bytes;
 use crate::dots::DotSet;
@@ -23,7 +23,7 @@ pub(super) struct Partition {
     pub(super) incarnation: u32,
     pub(super) positions: RangeInclusive<u64>,
     /// Lives that have ended, with what their clocks covered, until their records have been taken over.
-    pub(super) old: Vec<(u32, DotSet)>,
+    pub(super) old: Vec<(Ended, DotSet)>,
     pub(super) clock: Arc<DotSet>,
     /// The clock as it was a while ago: what was written since is on its way to the other owners anyhow.
     pub(super) calm: Arc<DotSet>,
@@ -71,7 +71,7 @@ impl Partition {
         let Lines { clock, unsettled, expires, mut damaged } = Lines::load(storage, partition, incarnation)?;
         let mut old = Vec::new();
         for &ended in &life.old {
-            old.push((ended, Lines::load(storage, partition, ended)?.clock));
+            old.push((ended, Lines::load(storage, partition, ended.incarnation)?.clock));
         }
         let prefix = prefix(partition, incarnation);
         let written = undamaged(load_written(storage, partition, incarnation), &mut damaged)?.flatten();
@@ -106,7 +106,7 @@ impl Partition {
 
     /// Begins its next life: nothing is known, and what the last knew is to be taken over.
     pub(super) fn begin(&mut self, life: Life) {
-        self.old.push((self.incarnation, DotSet::clone(&self.clock)));
+        self.old.extend(life.old.last().map(|&ended| (ended, DotSet::clone(&self.clock))));
         self.incarnation = life.incarnation();
         if !mutant::is(Mutant::LoseKeepsClock) {
             (self.clock, self.calm) = (Arc::default(), Arc::default());

@@ -2,9 +2,10 @@
 //!
 //! The old clock claims the effects of writes that may be gone; kept, it would have them deleted everywhere. So the new
 //! life begins with an empty clock, where a key that is not there says nothing. A record that can be read is taken over
-//! with what it says by itself, since it may be the last copy; and not with the old clock: a disk that has dropped a
-//! write shows the record of before it, whole and with a good checksum, and the clock would have that write superseded
-//! by what it has replaced.
+//! as if another owner had shown it, whole and with the old clock: for its key that is the truth, and it may be the last
+//! copy. Unless the records were found not to be what was written: a disk that has dropped a write shows the record of
+//! before it, with a good checksum, and the clock would have that write superseded by what it has replaced. Then each
+//! speaks for itself alone.
 
 use std::ops::ControlFlow;
 use std::sync::Arc;
@@ -21,9 +22,14 @@ use crate::storage::{Batch, Space, Storage, Stored};
 
 impl Replica {
     /// The partition is damaged: its next life begins.
-    pub(crate) fn lose<S: Storage>(&mut self, storage: &mut S, partition: PartitionId) -> Result<Stored, StorageError> {
+    pub(crate) fn lose<S: Storage>(
+        &mut self,
+        storage: &mut S,
+        partition: PartitionId,
+        is_believed: bool,
+    ) -> Result<Stored, StorageError> {
         let state = state_mut(&mut self.partitions, partition);
-        let life = state.life.next();
+        let life = state.life.next(is_believed);
         self.batch.clear();
         life.put(&mut self.batch, partition);
         let stored = Stored::write(storage, &self.batch)?;
@@ -41,7 +47,7 @@ impl Replica {
     ) -> Result<Stored, StorageError> {
         let mut batch = Batch::new();
         let Some(&(ended, _)) = self.state(partition).old.first() else { return Stored::write(storage, &batch) };
-        let old = prefix(partition, ended);
+        let old = prefix(partition, ended.incarnation);
         let mut keys = Vec::new();
         storage.scan(Space::Objects, &old, &mut |name, _| {
             let Some(full) = name.strip_prefix(&old[..]).and_then(|rest| rest.get(8..)) else {
@@ -78,7 +84,7 @@ impl Replica {
         limit: usize,
     ) -> Result<(), StorageError> {
         let state = state_mut(&mut self.partitions, partition);
-        let old = prefix(partition, state.old[0].0);
+        let old = prefix(partition, state.old[0].0.incarnation);
         let mut left = limit;
         storage.scan(Space::Dots, &old, &mut |name, _| {
             if !name.starts_with(&old) || left == 0 {
@@ -113,14 +119,14 @@ impl Replica {
         let mut batch = Batch::new();
         let mut all = Stored::write(storage, &batch)?;
         let nothing = DotSet::new();
-        let ended: Vec<u32> = self.state(partition).old.iter().map(|(ended, _)| *ended).collect();
-        for ended in ended {
+        for (ended, clock) in self.state(partition).old.clone() {
             let mut name = Vec::new();
-            object_name(&mut name, partition, ended, key);
+            object_name(&mut name, partition, ended.incarnation, key);
             let Some(bytes) = storage.get(Space::Objects, &name)? else { continue };
             match Record::decode(&name, &bytes).map_err(StorageError::from) {
                 Ok(Record { live, residual }) => {
-                    let cover = Cover { own: &residual, shared: &nothing };
+                    let shared = if ended.is_believed { &clock } else { &nothing };
+                    let cover = Cover { own: &residual, shared };
                     let said = Said { live: &live, cover, events: None };
                     all = all.and(stored(self.join_here(storage, partition, key, said, Cap::NONE))?);
                 }
@@ -146,13 +152,14 @@ impl Partition {
         record: &mut Record,
     ) -> Result<(), StorageError> {
         let nothing = DotSet::new();
-        for (ended, _) in &self.old {
+        for (ended, clock) in &self.old {
             let mut name = Vec::new();
-            object_name(&mut name, partition, *ended, key);
+            object_name(&mut name, partition, ended.incarnation, key);
             let Some(bytes) = storage.get(Space::Objects, &name)? else { continue };
             match Record::decode(&name, &bytes).map_err(StorageError::from) {
                 Ok(old) => {
-                    record.join_whole(&self.clock, &old.live, Cover { own: &old.residual, shared: &nothing });
+                    let shared = if ended.is_believed { clock } else { &nothing };
+                    record.join_whole(&self.clock, &old.live, Cover { own: &old.residual, shared });
                 }
                 Err(error) if is_damaged(&error) => {}
                 Err(error) => return Err(error),

@@ -92,7 +92,7 @@ impl Owner {
     /// A record is gone without a trace, and that is found.
     fn damage(&mut self, nth: usize) {
         self.lose_record(nth);
-        let _ = self.replica.lose(&mut self.storage, P).unwrap();
+        let _ = self.replica.lose(&mut self.storage, P, true).unwrap();
     }
 
     /// Reads all that is to be read, or taken over.

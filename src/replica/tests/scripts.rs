@@ -303,7 +303,7 @@ fn a_record_that_a_disk_has_set_back_takes_nothing_newer_with_it() {
     batch.put(Space::Objects, &name, &old);
     owners[0].storage.write(&batch).unwrap();
     assert!(super::super::is_damaged(&scrub(&mut owners[0]).unwrap_err()));
-    let _ = owners[0].replica.lose(&mut owners[0].storage, P).unwrap();
+    let _ = owners[0].replica.lose(&mut owners[0].storage, P, false).unwrap();
     owners[0].build();
     exchange_all(&mut owners, false);
     for owner in &owners {
