@@ -110,6 +110,13 @@ impl<S: Storage> Node<S> {
         self.unsynced.push_back(Output::Done(ticket, Reply::Get(Ok(Versions::default()))));
     }
 
+    /// It keeps no hints.
+    pub fn hint_mark(&self) {}
+
+    pub fn hints_settled(&self, (): &()) -> bool {
+        true
+    }
+
     pub fn is_dirty(&self) -> bool {
         !self.unsynced.is_empty()
     }
