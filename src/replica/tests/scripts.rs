@@ -121,18 +121,6 @@ pub(super) fn a_peer_that_has_lost_everything_ends_the_exchange() {
     }
 }
 
-#[test]
-pub(super) fn a_record_that_is_absent_is_deleted_by_the_clock_that_knows_it() {
-    let (mut owners, k) = (Owner::three(0), key("k"));
-    let write = owners[0].put(&k, &DotSet::new());
-    owners[1].receive(&k, &write);
-    let seen = owners[0].context(&k);
-    owners[0].delete(&k, &seen);
-    let [zero, one, _] = &mut owners;
-    full(one, zero);
-    assert_eq!(one.live(&k), []);
-}
-
 /// A disk is restored from a backup, and whoever is asked knows of nothing since: the write that the lost disk had
 /// acknowledged lives in a fallback's hint alone. It must not die of the first write after the restore.
 #[test]
@@ -229,7 +217,7 @@ pub(super) fn endclock() {
 
 /// A key that the other side doesn't have is fetched as absent, with all that its clock speaks for: else it would stay.
 #[test]
-fn noabsent() {
+pub(super) fn noabsent() {
     let (mut owners, k) = (Owner::three(0), key("k"));
     let write = owners[0].put(&k, &DotSet::new());
     owners[1].receive(&k, &write);
