@@ -15,12 +15,15 @@
 
 mod chart;
 mod load;
+#[path = "../support/numbers.rs"]
+mod numbers;
 
 use std::path::PathBuf;
 use std::process::ExitCode;
 use std::time::Duration;
 
 use load::{AWAY, Plan, Run, VALUE, play};
+use numbers::grouped;
 use quorate::sim::ServiceTime;
 
 fn main() -> ExitCode {
@@ -128,17 +131,4 @@ fn print_run(plan: &Plan, run: &Run, title: &str) {
         grouped(moved.needed)
     );
     println!("  keys that owners hold otherwise in the end: {}", run.differing);
-}
-
-/// 1,234,567
-fn grouped(number: u64) -> String {
-    let digits = number.to_string();
-    let mut out = String::new();
-    for (at, digit) in digits.chars().enumerate() {
-        if at > 0 && (digits.len() - at).is_multiple_of(3) {
-            out.push(',');
-        }
-        out.push(digit);
-    }
-    out
 }

@@ -10,6 +10,8 @@
 #![allow(clippy::disallowed_methods, reason = "it measures the time that a repair takes")]
 
 mod models;
+#[path = "../support/numbers.rs"]
+mod numbers;
 mod session;
 mod wire;
 mod world;
@@ -19,6 +21,7 @@ use std::process::ExitCode;
 use std::rc::Rc;
 
 use models::{Cassandra, Riak, WholeList};
+use numbers::grouped;
 use session::{Clocks, Pair, Trees};
 use wire::{Cost, FRAME, MESSAGE, Method, TIMES};
 use world::{KEY, VALUE, World};
@@ -112,19 +115,6 @@ fn row(name: &str, cost: &Cost, floor: usize, differing: usize) {
 
 fn keys_of(number: usize) -> String {
     if number == 1 { "1 key".to_owned() } else { format!("{} keys", grouped(number)) }
-}
-
-/// 1,234,567
-fn grouped(number: usize) -> String {
-    let digits = number.to_string();
-    let mut out = String::new();
-    for (at, digit) in digits.chars().enumerate() {
-        if at > 0 && (digits.len() - at).is_multiple_of(3) {
-            out.push(',');
-        }
-        out.push(digit);
-    }
-    out
 }
 
 /// What must hold of the table.
