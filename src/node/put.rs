@@ -466,8 +466,8 @@ impl<S: Storage> Shard<S> {
 
 /// When a value expires that was made of these: with the last of them, and never if one of them never does.
 fn last_expiry(live: &[Entry]) -> Option<WallTime> {
-    live.iter().map(|entry| entry.expires).min_by_key(Option::is_some)??;
-    live.iter().filter_map(|entry| entry.expires).max()
+    let all: Option<Vec<WallTime>> = live.iter().map(|entry| entry.expires).collect();
+    all?.into_iter().max()
 }
 
 /// Why a coordinator did not apply its own write.

@@ -165,7 +165,7 @@ mod tests {
         let mut storage = MemoryStorage::new();
         let partition = PartitionId(7);
         assert_eq!(Life::load(&storage, partition), Ok(Life::default()));
-        let mut life = Life { losses: 299, ..Life::default() }.next(true);
+        let mut life = Life { losses: 298, ..Life::default() }.next(true).next(false);
         life.refill.as_mut().unwrap().complete(NodeId(4), true);
         life.refill.as_mut().unwrap().complete(NodeId(9), false);
         let mut batch = Batch::new();
@@ -176,6 +176,8 @@ mod tests {
         let bytes = storage.get(Space::Meta, &name(partition)).unwrap().unwrap();
         // version, losses (300), refilling, two of: node, whole
         assert_eq!(bytes[..14], [1, 0xac, 2, 1, 2, 4, 0, 0, 0, 0, 0, 0, 0, 1]);
+        // The other one: not whole. Two lives that have ended: 299, believed; 300, not.
+        assert_eq!(bytes[14..28], [9, 0, 0, 0, 0, 0, 0, 0, 0, 2, 0xd7, 4, 0xd8, 4]);
         for at in 0..bytes.len() {
             let mut garbled = bytes.to_vec();
             garbled[at] ^= 1;

@@ -162,8 +162,7 @@ fn a_target_whose_disk_is_full_keeps_its_hints_waiting_and_nobody_else() {
 }
 
 /// A node is away while so many keys are written that each other node has several batches of hints for it.
-fn missed_by_many(seed: u64) -> (Sim, NodeId, Vec<String>, Vec<NodeId>) {
-    let mut sim = Sim::new(6, seed);
+fn missed_by_many(mut sim: Sim) -> (Sim, NodeId, Vec<String>, Vec<NodeId>) {
     let away = sim.members()[0];
     let keys: Vec<String> = (0..400).map(|number| format!("key {number}")).collect();
     let keys: Vec<String> = keys.into_iter().filter(|key| sim.owners(key).contains(&away)).collect();
@@ -185,7 +184,7 @@ fn has_all(sim: &Sim, node: NodeId, keys: &[String]) {
 
 #[test]
 fn a_node_that_comes_back_is_filled_by_one_after_the_other() {
-    let (mut sim, away, keys, holders) = missed_by_many(9);
+    let (mut sim, away, keys, holders) = missed_by_many(Sim::new(6, 9));
     // Each takes a while, or none would meet another.
     sim.network.slow(away, Duration::from_millis(30));
     sim.restart(away);
@@ -213,7 +212,7 @@ fn a_node_that_comes_back_is_filled_by_one_after_the_other() {
 #[test]
 fn a_holder_that_dies_in_its_turn_keeps_the_others_waiting_for_no_longer_than_its_lease() {
     for step in [0, 1, 2, 5, 10, 20, 40] {
-        let (mut sim, away, keys, _) = missed_by_many(10);
+        let (mut sim, away, keys, _) = missed_by_many(Sim::new(6, 10));
         sim.restart(away);
         sim.run_for(Duration::from_micros(500 * step));
         let counts = |sim: &Sim, node: NodeId| sim.node(node).map_or(0, |node| node.counters().hints_sent);
@@ -300,7 +299,7 @@ fn a_damaged_hint_is_dropped_and_marked_and_its_target_gets_the_write_from_the_o
 
 #[test]
 fn hints_are_settled_when_what_was_kept_is_home_and_not_before() {
-    let (mut sim, away, keys, _) = missed_by_many(14);
+    let (mut sim, away, keys, _) = missed_by_many(Sim::new(6, 14));
     assert!(!sim.hints_settled(), "their target is down");
     sim.restart(away);
     assert!(sim.hints_settled());
@@ -310,15 +309,7 @@ fn hints_are_settled_when_what_was_kept_is_home_and_not_before() {
 #[test]
 fn shards_are_filled_one_by_one_and_none_is_forgotten() {
     for shards in [2, 3] {
-        let mut sim = Sim::builder(6, 15).shards(shards).build();
-        let away = sim.members()[0];
-        let keys: Vec<String> = (0..300).map(|number| format!("key {number}")).collect();
-        let keys: Vec<String> = keys.into_iter().filter(|key| sim.owners(key).contains(&away)).collect();
-        sim.crash(away);
-        for key in &keys {
-            sim.put(sim.members()[1], key, key).unwrap();
-        }
-        sim.run_for(Duration::from_secs(1));
+        let (mut sim, away, keys, _) = missed_by_many(Sim::builder(6, 15).shards(shards).build());
         sim.network.slow(away, Duration::from_millis(30));
         sim.restart(away);
         let began = sim.now();
