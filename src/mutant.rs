@@ -89,6 +89,10 @@ mutants! {
     ForgetTurnedAway = "forget-turned-away",
     /// Who was merged at the cap may go on as if it had seen the merge.
     ContextOfMerge = "context-of-merge",
+    /// What a message says by a name that its receiver doesn't know is taken for nothing.
+    UnknownIsEmpty = "unknown-is-empty",
+    /// A message says a name though not all of its dots are in the set.
+    NameOutside = "name-outside",
     /// Repair replaces what an owner has.
     RepairOverwrites = "repair-overwrites",
     /// Repair sends one of the siblings, and speaks for all.

@@ -2,6 +2,7 @@
 
 use std::collections::BTreeMap;
 use std::ops::ControlFlow;
+use std::time::Duration;
 
 use crate::dots::DotSet;
 use crate::error::StorageError;
@@ -9,6 +10,7 @@ use crate::hash::Secret;
 use crate::ids::{Actor, NodeId, PartitionId, Start};
 use crate::names::{Definition, Name, Named, Names, Refused, Unknown, decode_line, encode_line, line_key, line_prefix};
 use crate::storage::{Batch, Space, Storage, Stored};
+use crate::time::Time;
 use crate::wire::FormatError;
 
 /// The dictionaries of one shard.
@@ -20,10 +22,15 @@ pub(crate) struct NameStore {
     me: NodeId,
     secret: Secret,
     partitions: BTreeMap<PartitionId, Dictionary>,
+    /// Whether any name is known at all.
+    any: bool,
     /// In which start each node was heard last: rows of its other starts grow no more.
     starts: BTreeMap<NodeId, Start>,
     /// Written, and not yet synced.
     unsynced: Vec<(PartitionId, Name)>,
+    /// When a node was asked last what it knows, because that is not known; under this node's own name, when any was
+    /// asked for what this one does not know.
+    wondered: BTreeMap<(PartitionId, NodeId), Time>,
     batch: Batch,
 }
 
@@ -78,7 +85,9 @@ impl NameStore {
             partitions.insert(partition, Dictionary { owned: true, names });
         }
         let starts = BTreeMap::from([(me, start)]);
-        Ok(Self { me, secret, partitions, starts, unsynced: Vec::new(), batch: Batch::new() })
+        let (unsynced, wondered, batch) = (Vec::new(), BTreeMap::new(), Batch::new());
+        let any = partitions.values().any(|known: &Dictionary| known.names.len() > 0);
+        Ok(Self { me, secret, partitions, any, starts, unsynced, wondered, batch })
     }
 
     /// Notes in which start a node speaks. Tells whether it was not known: then rows may have become old.
@@ -89,6 +98,7 @@ impl NameStore {
             return false;
         }
         self.partitions.values_mut().for_each(|known| known.names.lost(node));
+        self.wondered.retain(|(_, asked), _| *asked != node);
         true
     }
 
@@ -121,6 +131,11 @@ impl NameStore {
             }
         }
         let new = names.len() - before;
+        self.any |= new > 0;
+        if new > 0 && !*owned {
+            // There is no clock to be inside of.
+            names.adopt_longest();
+        }
         match Stored::write(storage, &self.batch) {
             Ok(stored) => Ok(Learned { stored, new, lacking }),
             Err(error) => {
@@ -140,10 +155,19 @@ impl NameStore {
         }
     }
 
-    /// An owner has said that it holds these names.
-    pub(crate) fn holds(&mut self, partition: PartitionId, owner: NodeId, held: &[Name]) {
+    /// A node has said that it holds these names: an owner durably, another until it starts again.
+    pub(crate) fn holds(&mut self, partition: PartitionId, node: NodeId, held: &[Name]) {
         if let Some(Dictionary { names, .. }) = self.partitions.get_mut(&partition) {
-            held.iter().for_each(|name| names.held(*name, owner));
+            held.iter().for_each(|name| names.held(*name, node));
+        }
+    }
+
+    /// A node wants to be told these: whatever it was said to hold of them came from an earlier store of its.
+    pub(crate) fn wants(&mut self, partition: PartitionId, node: NodeId, wanted: &[Name]) {
+        if let Some(Dictionary { names, .. }) = self.partitions.get_mut(&partition)
+            && wanted.iter().any(|name| names.holders(*name, |holder| holder == node) > 0)
+        {
+            names.lost(node);
         }
     }
 
@@ -154,9 +178,24 @@ impl NameStore {
         }
     }
 
+    /// Whether so many rows of the clock are outside the head that it is worth a look which of them are old.
+    pub(crate) fn is_outgrown(&self, partition: PartitionId, clock: &DotSet, enough: usize) -> bool {
+        self.partitions.get(&partition).is_some_and(|known| clock.actors().count() >= known.names.head_rows() + enough)
+    }
+
     /// A name for the rows of old starts in the clock, if there are `enough` of them. To be adopted for first.
-    pub(crate) fn propose(&self, partition: PartitionId, clock: &DotSet, enough: usize) -> Option<Definition> {
-        let old = |actor: Actor| self.starts.get(&actor.node).is_some_and(|&start| start != actor.start);
+    pub(crate) fn propose(
+        &self,
+        partition: PartitionId,
+        clock: &DotSet,
+        owners: &[NodeId],
+        enough: usize,
+    ) -> Option<Definition> {
+        // An owner that was not heard yet will be: it exchanges. Who owns nothing may write through others for ever.
+        let old = |actor: Actor| match self.starts.get(&actor.node) {
+            Some(&start) => start != actor.start,
+            None => !owners.contains(&actor.node),
+        };
         self.partitions.get(&partition)?.names.propose(clock, enough, old)
     }
 
@@ -167,6 +206,44 @@ impl NameStore {
             return None;
         }
         Some(names.compress(set, |name| names.holders(name, |node| owners.contains(&node)) >= needed))
+    }
+
+    /// Whether nothing can be said shorter.
+    pub(crate) const fn is_empty(&self) -> bool {
+        !self.any
+    }
+
+    /// The set as it is sent to a node: a name that this one holds, and the rest; nothing if there is none.
+    ///
+    /// An owner says what it holds durably, so that who hears it knows that.
+    pub(crate) fn say_to(&self, partition: PartitionId, set: &DotSet, to: NodeId) -> Option<(Name, DotSet)> {
+        let known = self.partitions.get(&partition)?;
+        known.names.shorten(set, |name| known.names.holders(name, |node| node == to) > 0 && self.may_say(known, name))
+    }
+
+    /// What this node can be sent, where it knows anything.
+    pub(crate) fn spoken(&self, partition: PartitionId) -> Option<Name> {
+        let known = self.partitions.get(&partition)?;
+        known.names.head().filter(|&name| self.may_say(known, name))
+    }
+
+    fn may_say(&self, Dictionary { owned, names }: &Dictionary, name: Name) -> bool {
+        !owned || names.holders(name, |node| node == self.me) > 0
+    }
+
+    /// Whether a set may be said shorter to who knows what is known here.
+    pub(crate) fn could_say(&self, partition: PartitionId, set: &DotSet) -> bool {
+        self.partitions.get(&partition).is_some_and(|known| known.names.shorten(set, |_| true).is_some())
+    }
+
+    /// Whether a node is to be asked what it knows: it was not asked for so long, in its present start.
+    pub(crate) fn wonder(&mut self, partition: PartitionId, node: NodeId, now: Time, pause: Duration) -> bool {
+        let asked = self.wondered.get(&(partition, node));
+        let again = asked.is_none_or(|&asked| now >= asked + pause);
+        if again {
+            self.wondered.insert((partition, node), now);
+        }
+        again
     }
 
     /// The whole set again.
@@ -224,6 +301,11 @@ impl NameStore {
         names.iter().copied().filter(|&name| known.is_none_or(|known| !known.knows(name))).collect()
     }
 
+    /// How many names are known of a partition.
+    pub(crate) fn count(&self, partition: PartitionId) -> usize {
+        self.partitions.get(&partition).map_or(0, |known| known.names.len())
+    }
+
     /// The partitions whose names this node keeps.
     pub(crate) fn owned(&self) -> impl Iterator<Item = PartitionId> {
         self.partitions.iter().filter(|(_, known)| known.owned).map(|(&partition, _)| partition)
@@ -255,14 +337,18 @@ mod tests {
     fn a_name_is_made_stored_and_found_again_and_said_when_enough_owners_hold_it() {
         let mut storage = MemoryStorage::new();
         let (mut names, clock) = (open(&storage), dots(0..9));
-        assert_eq!(names.propose(PARTITION, &clock, 8), None, "nothing is known of the node's present start");
+        let propose = |names: &NameStore, owners: &[NodeId]| names.propose(PARTITION, &clock, owners, 8);
+        assert_eq!(propose(&names, &OWNERS), None, "nothing is known of an owner's present start");
+        assert_eq!(propose(&names, &OWNERS[2..]).expect("who is no owner").rows(), &clock);
         assert!(names.heard(NodeId(2), Start(8)) && !names.heard(NodeId(2), Start(8)));
-        let definition = names.propose(PARTITION, &clock, 8).expect("eight old starts");
+        assert!(names.is_outgrown(PARTITION, &clock, 9) && !names.is_outgrown(PARTITION, &clock, 10));
+        let definition = propose(&names, &OWNERS).expect("eight old starts");
         assert_eq!(definition.rows(), &dots(0..8));
         let learned = names.learn(&mut storage, PARTITION, from_ref(&definition)).unwrap();
         assert!(learned.stored.wrote() && learned.new == 1 && learned.lacking.is_none());
         names.adopt(PARTITION, &clock);
-        assert_eq!(names.propose(PARTITION, &clock, 8), None);
+        assert_eq!(propose(&names, &OWNERS), None);
+        assert!(names.is_outgrown(PARTITION, &clock, 1) && !names.is_outgrown(PARTITION, &clock, 2));
 
         let said = |names: &NameStore, needed| names.say(PARTITION, &clock, &OWNERS, needed).unwrap();
         assert_eq!(said(&names, 1), Named::from(clock.clone()), "before the sync");
@@ -277,6 +363,62 @@ mod tests {
         opened.holds(PARTITION, NodeId(3), &names.tips(PARTITION));
         assert_eq!(opened.whole(PARTITION, &said(&opened, 2)), Ok(clock.clone()));
         assert!(!opened.is_spread(PARTITION, &OWNERS) && opened.is_spread(PARTITION, &[NodeId(3), NodeId(1)]));
+    }
+
+    #[test]
+    fn a_name_is_sent_to_those_that_have_said_to_hold_it_in_their_present_start() {
+        let mut storage = MemoryStorage::new();
+        let (mut names, clock, other) = (open(&storage), dots(0..9), NodeId(9));
+        assert!(names.is_empty());
+        let definition = Definition::new(None, dots(0..8)).unwrap();
+        names.learn(&mut storage, PARTITION, from_ref(&definition)).unwrap();
+        let name = definition.name(&SECRET);
+        names.adopt(PARTITION, &clock);
+        names.holds(PARTITION, NodeId(8), &[name]);
+        let said = |names: &NameStore| (names.spoken(PARTITION), names.say_to(PARTITION, &clock, NodeId(8)));
+        assert_eq!(said(&names), (None, None), "before the sync");
+        names.synced();
+        assert_eq!(said(&names), (Some(name), Some((name, dots(8..9)))));
+        assert!(!names.is_empty() && names.could_say(PARTITION, &clock) && !names.could_say(PARTITION, &dots(1..9)));
+        assert_eq!(names.say_to(PARTITION, &clock, other), None);
+        names.holds(PARTITION, other, &[name]);
+        let said = Some((name, dots(8..9)));
+        assert_eq!(names.say_to(PARTITION, &clock, other), said);
+        assert_eq!(names.say_to(PARTITION, &clock, NodeId(3)), None, "not to another");
+        assert_eq!(names.say_to(PARTITION, &dots(1..9), other), None, "one dot of it is not in the set");
+        assert_eq!(names.say_to(PartitionId(5), &clock, other), None);
+        // It has the name no more, whatever a message said that was late.
+        names.wants(PARTITION, other, &[Name(3)]);
+        assert_eq!(names.say_to(PARTITION, &clock, other), said);
+        names.wants(PARTITION, other, &[name]);
+        assert_eq!(names.say_to(PARTITION, &clock, other), None);
+        names.holds(PARTITION, other, &[name]);
+        names.heard(other, Start(1));
+        assert_eq!(names.say_to(PARTITION, &clock, other), None);
+    }
+
+    #[test]
+    fn a_node_is_asked_what_it_knows_once_in_a_while_and_again_when_it_starts() {
+        let mut names = open(&MemoryStorage::new());
+        let (other, second) = (NodeId(9), Duration::from_secs(1));
+        let wonder = |names: &mut NameStore, at| names.wonder(PARTITION, other, Time(at), second);
+        assert!(wonder(&mut names, 0) && !wonder(&mut names, 999_999) && wonder(&mut names, 1_000_000));
+        names.heard(other, Start(1));
+        assert!(wonder(&mut names, 1_000_001));
+    }
+
+    #[test]
+    fn what_is_told_of_a_partition_of_others_is_kept_in_memory_and_said_at_its_longest() {
+        let mut storage = MemoryStorage::new();
+        let (mut names, elsewhere) = (open(&storage), PartitionId(5));
+        let first = Definition::new(None, dots(0..8)).unwrap();
+        let second = Definition::new(Some(first.name(&SECRET)), dots(8..16)).unwrap();
+        let learned = names.learn(&mut storage, elsewhere, &[first.clone(), second.clone()]).unwrap();
+        assert!(learned.new == 2 && !learned.stored.wrote());
+        names.holds(elsewhere, NodeId(3), &[second.name(&SECRET)]);
+        assert_eq!(names.say_to(elsewhere, &dots(0..17), NodeId(3)), Some((second.name(&SECRET), dots(16..17))));
+        assert_eq!(names.say_to(elsewhere, &dots(0..10), NodeId(3)), Some((first.name(&SECRET), dots(8..10))));
+        assert!(open(&storage).is_empty());
     }
 
     #[test]

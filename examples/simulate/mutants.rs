@@ -99,6 +99,8 @@ const STORIES: &[NamedStory] = &[
     ("a lost disk is filled again by one that is stale", filled_by_one),
     ("many have hints for a node that is back", stormed),
     ("a node that is back can store nothing of what was kept for it", pressed),
+    ("an owner without its disk gets a write that says a name", unnamed),
+    ("a blind put where old starts have a name", blind),
 ];
 
 /// Hints find no room: only exchanges bring home what was missed.
@@ -325,4 +327,43 @@ fn pressed() -> bool {
     sim.run_for(Duration::from_secs(30));
     // Half of the first eight, half of that, and then one at a time.
     sim.counters().hints_sent > 24
+}
+
+/// Owners that have all started often, and what is known of one key after that.
+fn worn() -> Option<(Sim, Context)> {
+    let mut sim = Sim::builder(3, 7).partitions(1).build();
+    let owners = sim.owners("k");
+    let mut context = Context::empty();
+    for round in 0..12 {
+        for &node in &owners {
+            sim.stop(node);
+            sim.restart(node);
+            let value = format!("v{round}");
+            context = sim.put_with(node, "k", Some(&value), &context, PutOptions::default()).ok()?.context;
+        }
+        sim.run_for(Duration::from_secs(2));
+    }
+    Some((sim, context))
+}
+
+fn unnamed() -> bool {
+    let Some((mut sim, context)) = worn() else { return true };
+    let [a, b, c] = sim.owners("k")[..] else { return false };
+    sim.stop(c);
+    sim.stop(b);
+    sim.lose_data(b);
+    // Nobody hears what it says, when it starts or when it asks.
+    sim.network.cut_one_way(b, a);
+    sim.restart(b);
+    sim.run_for(Duration::from_millis(2));
+    let _ = sim.put_with(a, "k", Some("half told"), &context, PutOptions::default());
+    !sim.stored(b, "k").is_empty()
+}
+
+fn blind() -> bool {
+    let Some((mut sim, _)) = worn() else { return true };
+    let owners = sim.owners("k");
+    let _ = sim.put(owners[0], "k", "beside");
+    sim.settle();
+    owners.iter().any(|&owner| sim.stored(owner, "k").len() != 2)
 }

@@ -17,10 +17,13 @@
 //! | `Ask`, `Told` | owner to owner, and back: a step of an exchange | | the state that it tells of |
 //! | `NamesWanted` | any node to an owner | `NamesKnown` | the names that an owner says it knows |
 //! | `NamesKnown` | back, or from an owner that made a name to the others | | the names that it says are held |
+//! | `Headed` | one of the above that carries a set of dots, a part of which it says by name | as that one | as for that one |
 
 mod exchange;
+mod headed;
 
 pub(crate) use exchange::{Answer, Ask, Compare, Compared, Item, Keys, Mark, Page, Question, Records, Surveyed, Told};
+pub(crate) use headed::{Headed, Whose};
 
 use std::sync::Arc;
 
@@ -61,6 +64,7 @@ pub enum Message {
     Told(Told),
     NamesWanted(NamesWanted),
     NamesKnown(NamesKnown),
+    Headed(Headed),
 }
 
 /// Store this update.
@@ -88,12 +92,16 @@ pub struct Read {
     pub(crate) request: RequestId,
     pub(crate) layout: LayoutId,
     pub(crate) key: Key,
+    /// The longest name that the reader knows, with all on which that builds: by it the clock may be said.
+    pub(crate) known: Option<Name>,
 }
 
 /// What there is of a key.
 #[derive(Clone, PartialEq, Eq, Debug, Serialize, Deserialize)]
 pub struct ReadReply {
     pub(crate) request: RequestId,
+    /// Of which partition the key is: names are looked up in that one's dictionary.
+    pub(crate) partition: PartitionId,
     pub(crate) result: Result<Shown, Refusal>,
 }
 
@@ -266,7 +274,7 @@ pub struct NamesKnown {
 
 impl Message {
     /// The sender's request that it makes, if it makes one that has a name.
-    pub(crate) const fn asks(&self) -> Option<RequestId> {
+    pub(crate) fn asks(&self) -> Option<RequestId> {
         match self {
             Self::Write(Write { request, .. })
             | Self::Read(Read { request, .. })
@@ -277,6 +285,7 @@ impl Message {
             | Self::Compare(Compare { request, .. })
             | Self::Ask(Ask { request, .. })
             | Self::NamesWanted(NamesWanted { request, .. }) => Some(*request),
+            Self::Headed(headed) => headed.message().asks(),
             Self::WriteReply(_)
             | Self::ReadReply(_)
             | Self::Repair(_)
@@ -291,7 +300,7 @@ impl Message {
     }
 
     /// Whether it answers something that its receiver had asked.
-    pub(crate) const fn is_answer(&self) -> bool {
+    pub(crate) fn is_answer(&self) -> bool {
         match self {
             Self::WriteReply(_)
             | Self::ReadReply(_)
@@ -302,6 +311,7 @@ impl Message {
             | Self::Compared(_)
             | Self::Told(_)
             | Self::NamesKnown(NamesKnown { request: Some(_), .. }) => true,
+            Self::Headed(headed) => headed.message().is_answer(),
             Self::Write(_)
             | Self::Read(_)
             | Self::Repair(_)
@@ -317,45 +327,35 @@ impl Message {
     }
 
     /// What must hold of a message from outside before anything looks at it: keys are placed with the cluster's
-    /// secret, entries are in order, an update speaks for what it brings.
+    /// secret, and what it says goes together. Of a headed one the latter can only be told when its sets are whole.
     pub(crate) fn admit(&mut self, secret: &Secret) -> Result<(), &'static str> {
-        let entries = |live: &[Entry]| if is_sorted(live) { Ok(()) } else { Err("entries out of order") };
-        let update = |update: &Update| {
-            entries(&update.live)?;
-            let speaks = update.live.iter().all(|entry| update.covered.contains(entry.dot));
-            if speaks && update.events.is_subset(&update.covered) { Ok(()) } else { Err("an update without its dots") }
-        };
+        self.place(secret)?;
+        match self {
+            Self::Headed(headed) => {
+                if headed.fits() {
+                    Ok(())
+                } else {
+                    Err("more or fewer names than sets of dots")
+                }
+            }
+            whole => whole.check(),
+        }
+    }
+
+    fn place(&mut self, secret: &Secret) -> Result<(), &'static str> {
         let place = |key: &mut Key| if key.place(secret) { Ok(()) } else { Err("a key without keyspace") };
         match self {
-            Self::Write(Write { key, update: written, .. }) | Self::Forward(Forward { key, update: written, .. }) => {
-                place(key)?;
-                update(written)
-            }
-            Self::Read(Read { key, .. }) => place(key),
-            Self::Repair(Repair { key, live, .. }) => {
-                place(key)?;
-                entries(live)
-            }
-            Self::Hints(hints) => hints.items.iter_mut().try_for_each(|item| {
-                place(&mut item.key)?;
-                update(&item.update)
-            }),
-            Self::ReadReply(ReadReply { result: Ok(Shown::Owner { live, .. }), .. })
-            | Self::ForwardReply(ForwardReply { outcome: Forwarded::AtCap { live }, .. }) => entries(live),
-            Self::ReadReply(ReadReply { result: Ok(Shown::Hint(hint)), .. }) => update(hint),
+            Self::Write(Write { key, .. })
+            | Self::Forward(Forward { key, .. })
+            | Self::Read(Read { key, .. })
+            | Self::Repair(Repair { key, .. }) => place(key),
+            Self::Hints(Hints { items, .. }) => items.iter_mut().try_for_each(|item| place(&mut item.key)),
             Self::Told(Told {
-                result: Ok(Answer::Page(Page { clock, items, .. }) | Answer::Records(Records { clock, items, .. })),
+                result: Ok(Answer::Page(Page { items, .. }) | Answer::Records(Records { items, .. })),
                 ..
-            }) => {
-                items.iter_mut().try_for_each(|item| {
-                    place(&mut item.key)?;
-                    entries(&item.live)?;
-                    // What is told of a clock is told of the owner's own.
-                    let own = item.events.is_subset(clock);
-                    if own { Ok(()) } else { Err("a record whose dots its owner doesn't know") }
-                })
-            }
-            Self::ReadReply(ReadReply { result: Ok(Shown::Nothing) | Err(_), .. })
+            }) => items.iter_mut().try_for_each(|item| place(&mut item.key)),
+            Self::Headed(headed) => headed.message_mut().place(secret),
+            Self::ReadReply(_)
             | Self::WriteReply(_)
             | Self::ForwardReply(_)
             | Self::HintsReply(_)
@@ -369,6 +369,51 @@ impl Message {
             | Self::Told(_)
             | Self::NamesWanted(_)
             | Self::NamesKnown(_) => Ok(()),
+        }
+    }
+
+    /// Entries are in order, an update speaks for what it brings.
+    pub(crate) fn check(&self) -> Result<(), &'static str> {
+        let entries = |live: &[Entry]| if is_sorted(live) { Ok(()) } else { Err("entries out of order") };
+        let update = |update: &Update| {
+            entries(&update.live)?;
+            let speaks = update.live.iter().all(|entry| update.covered.contains(entry.dot));
+            if speaks && update.events.is_subset(&update.covered) { Ok(()) } else { Err("an update without its dots") }
+        };
+        match self {
+            Self::Write(Write { update: written, .. }) | Self::Forward(Forward { update: written, .. }) => {
+                update(written)
+            }
+            Self::Hints(hints) => hints.items.iter().try_for_each(|item| update(&item.update)),
+            Self::Repair(Repair { live, .. })
+            | Self::ReadReply(ReadReply { result: Ok(Shown::Owner { live, .. }), .. })
+            | Self::ForwardReply(ForwardReply { outcome: Forwarded::AtCap { live }, .. }) => entries(live),
+            Self::ReadReply(ReadReply { result: Ok(Shown::Hint(hint)), .. }) => update(hint),
+            Self::Told(Told {
+                result: Ok(Answer::Page(Page { clock, items, .. }) | Answer::Records(Records { clock, items, .. })),
+                ..
+            }) => items.iter().try_for_each(|item| {
+                entries(&item.live)?;
+                // What is told of a clock is told of the owner's own.
+                let own = item.events.is_subset(clock);
+                if own { Ok(()) } else { Err("a record whose dots its owner doesn't know") }
+            }),
+            Self::ReadReply(ReadReply { result: Ok(Shown::Nothing) | Err(_), .. })
+            | Self::Read(_)
+            | Self::WriteReply(_)
+            | Self::ForwardReply(_)
+            | Self::HintsReply(_)
+            | Self::List(_)
+            | Self::ListReply(_)
+            | Self::Probe(_)
+            | Self::ProbeReply(_)
+            | Self::Compare(_)
+            | Self::Compared(_)
+            | Self::Ask(_)
+            | Self::Told(_)
+            | Self::NamesWanted(_)
+            | Self::NamesKnown(_)
+            | Self::Headed(_) => Ok(()),
         }
     }
 }
@@ -454,7 +499,7 @@ mod tests {
         let shown = Shown::Owner { live: live(), residual: DotSet::new(), clock: Arc::default() };
         [
             Message::Repair(Repair { layout: LAYOUT, key: key(), live: live(), covered: Arc::default() }),
-            Message::ReadReply(ReadReply { request: REQUEST, result: Ok(shown) }),
+            Message::ReadReply(ReadReply { request: REQUEST, partition: PartitionId(0), result: Ok(shown) }),
             Message::ForwardReply(ForwardReply { request: REQUEST, outcome: Forwarded::AtCap { live: live() } }),
         ]
     }
@@ -465,7 +510,13 @@ mod tests {
 
     #[test]
     fn an_update_speaks_for_what_it_brings_and_for_its_events() {
-        let shown = |update| Message::ReadReply(ReadReply { request: REQUEST, result: Ok(Shown::Hint(update)) });
+        let shown = |update| {
+            Message::ReadReply(ReadReply {
+                request: REQUEST,
+                partition: PartitionId(0),
+                result: Ok(Shown::Hint(update)),
+            })
+        };
         let check = |update: Arc<Update>, expected: Result<(), &'static str>| {
             let messages = with_update(&key(), &update).into_iter().chain([shown(update)]);
             messages.for_each(|message| assert_eq!(admit(message.clone()), expected, "{message:?}"));
@@ -492,7 +543,7 @@ mod tests {
     fn keys_are_placed_by_who_receives_them_and_have_a_keyspace() {
         let from_outside = decoded(key().full());
         assert_ne!(from_outside, key(), "not placed yet");
-        let read = |key| Message::Read(Read { request: REQUEST, layout: LAYOUT, key });
+        let read = |key| Message::Read(Read { request: REQUEST, layout: LAYOUT, key, known: None });
         let mut message = read(from_outside);
         assert_eq!(message.admit(&SECRET), Ok(()));
         assert_eq!(message, read(key()));
@@ -508,7 +559,9 @@ mod tests {
     #[test]
     fn answers_are_told_from_questions() {
         let shown = Ok(Shown::Nothing);
-        assert!(Message::ReadReply(ReadReply { request: REQUEST, result: shown }).is_answer());
+        assert!(
+            Message::ReadReply(ReadReply { request: REQUEST, partition: PartitionId(0), result: shown }).is_answer()
+        );
         assert!(Message::ProbeReply(Probe { request: REQUEST }).is_answer());
         assert!(!Message::Probe(Probe { request: REQUEST }).is_answer());
         for message in with_update(&key(), &update(&[1], &[1], &[1])) {

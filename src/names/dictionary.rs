@@ -9,6 +9,7 @@ use super::{Definition, Name, Named, Unknown, name_of};
 use crate::dots::DotSet;
 use crate::hash::Secret;
 use crate::ids::{Actor, NodeId};
+use crate::mutant::{self, Mutant};
 use crate::wire::FormatError;
 
 /// The dictionary of one partition: it only grows while the partition lives (N5).
@@ -145,6 +146,11 @@ impl Names {
         self.head.as_ref().map(|head| self.known[head.place].name)
     }
 
+    /// How many actors it stands for.
+    pub(crate) fn head_rows(&self) -> usize {
+        self.head.as_ref().map_or(0, |head| self.known[head.place].length.0)
+    }
+
     /// Takes the longest known name inside `clock` as head; owners with equal clocks and equal names take the same,
     /// so that chains which grew apart become one again. Tells whether it is another than before.
     pub(crate) fn adopt(&mut self, clock: &DotSet) -> bool {
@@ -155,6 +161,13 @@ impl Names {
         }
         self.latest = None;
         changed
+    }
+
+    /// Takes the longest known name as head, where there is no clock.
+    pub(crate) fn adopt_longest(&mut self) {
+        let longest = (0..self.known.len()).max_by_key(|&place| (self.known[place].length, self.known[place].name));
+        self.head = longest.map(|place| Expanded { place, dots: self.expanded(place) });
+        self.latest = None;
     }
 
     /// A definition that takes the rows of dead actors in the clock out of every message, if there are `enough` of them
@@ -175,16 +188,26 @@ impl Names {
     /// The set as a name and the rest: the head if it is inside, else the longest name that is. Only names that are
     /// `usable` come into question; where none is inside, the set is sent dot by dot.
     pub(crate) fn compress(&self, set: &DotSet, usable: impl Fn(Name) -> bool) -> Named {
+        match self.shorten(set, usable) {
+            Some((name, rest)) => Named { head: Some(name), rest },
+            None => Named::from(set.clone()),
+        }
+    }
+
+    /// As [`Names::compress`]; nothing where there is no such name.
+    pub(crate) fn shorten(&self, set: &DotSet, usable: impl Fn(Name) -> bool) -> Option<(Name, DotSet)> {
         if let Some(head) = &self.head
             && usable(self.known[head.place].name)
-            && head.dots.is_subset(set)
+            && (head.dots.is_subset(set) || mutant::is(Mutant::NameOutside))
         {
-            return Named { head: self.head(), rest: set.minus(&head.dots) };
+            return Some((self.known[head.place].name, set.minus(&head.dots)));
         }
-        match self.longest(set, usable) {
-            None => Named::from(set.clone()),
-            Some(place) => Named { head: Some(self.known[place].name), rest: set.minus(&self.expanded(place)) },
+        // Nearly always, where the head won't do, it is for want of anybody who knows it.
+        if !self.known.iter().any(|known| usable(known.name)) {
+            return None;
         }
+        let place = self.longest(set, usable)?;
+        Some((self.known[place].name, set.minus(&self.expanded(place))))
     }
 
     /// The dots that a name stands for.
@@ -287,9 +310,11 @@ impl Names {
 
     /// Of the usable names inside `set` the longest; of equally long ones that with the largest name, everywhere.
     fn longest(&self, set: &DotSet, usable: impl Fn(Name) -> bool) -> Option<usize> {
-        let mut inside = Vec::with_capacity(self.known.len());
+        let (mut inside, most) = (Vec::with_capacity(self.known.len()), set.actors().count());
         for (place, known) in self.known.iter().enumerate() {
-            let fits = known.parent.is_none_or(|parent| inside[parent]) && self.definition(place).rows.is_subset(set);
+            let fits = known.length.0 <= most
+                && known.parent.is_none_or(|parent| inside[parent])
+                && self.definition(place).rows.is_subset(set);
             inside.push(fits);
         }
         let candidates = (0..self.known.len()).filter(|&place| inside[place] && usable(self.known[place].name));

@@ -7,16 +7,12 @@
 //! To fold dead actors away instead ("all of their dots are seen") loses acknowledged writes: a late message, a late
 //! hint or a restored backup brings a dot that is then taken for one that was seen.
 
-#[cfg_attr(not(test), expect(dead_code, reason = "the dot log that it asks comes with the exchanges of replicas"))]
-mod cut;
 mod dictionary;
 mod line;
 
 #[cfg(test)]
 mod tests;
 
-#[cfg(test)]
-pub(crate) use cut::cut;
 pub(crate) use dictionary::{Names, Refused};
 pub(crate) use line::{decode_line, encode_line, line_key, line_prefix};
 
@@ -34,7 +30,7 @@ use crate::wire::{FormatError, Reader};
 ///
 /// Keyed with the cluster's secret, which never changes for positions: who doesn't know it can't look for two sets with
 /// one name, and the names of another cluster fit nothing here.
-#[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
+#[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
 pub(crate) struct Name(pub(crate) u128);
 
 /// What a name stands for: the dots of `parent`, and new ones.
@@ -150,6 +146,19 @@ fn name_of(secret: &Secret, definition: &[u8]) -> Name {
 impl fmt::Debug for Name {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         write!(f, "dots-{:032x}", self.0)
+    }
+}
+
+// In messages: its sixteen bytes. As a number a made-up name would be a byte, and a list of them sixteen times itself.
+impl Serialize for Name {
+    fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
+        self.0.to_le_bytes().serialize(serializer)
+    }
+}
+
+impl<'de> Deserialize<'de> for Name {
+    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+        <[u8; 16]>::deserialize(deserializer).map(|bytes| Self(u128::from_le_bytes(bytes)))
     }
 }
 

@@ -102,6 +102,7 @@ impl<S: Storage> Shard<S> {
         self.exchanges.turn = (self.exchanges.turn + 1) % count;
         if self.exchanges.turn == 0 {
             self.replica.calm_down();
+            self.tend_outgrown();
         }
         let Some((&peer, partitions)) = self.exchanges.peers.iter().nth(self.exchanges.turn) else { return };
         if self.is_suspected(peer) || mutant::is(Mutant::ExchangeNever) {

@@ -106,7 +106,8 @@ impl<S: Storage> Shard<S> {
                 self.read_answered(number, node, shown);
             } else {
                 let (request, layout) = (self.request_id(number), self.layout_id());
-                self.ask(node, Message::Read(Read { request, layout, key }));
+                let known = self.names.spoken(self.partition(&key));
+                self.ask(node, Message::Read(Read { request, layout, key, known }));
             }
         }
     }

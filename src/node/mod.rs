@@ -17,6 +17,7 @@ mod exchange;
 mod forward;
 mod get;
 mod handoff;
+mod headed;
 mod lanes;
 mod lease;
 mod list;
@@ -138,6 +139,8 @@ pub struct Counters {
     pub hints_pending: u64,
     /// Messages refused: another layout, or not an owner.
     pub refused: u64,
+    /// Names that this node asked for because a message said them: the message waits until it has been told.
+    pub unnamed: u64,
     /// Syncs.
     pub commits: u64,
     /// Records whose residual the clock doesn't cover yet.
@@ -157,6 +160,7 @@ pub struct Node<S> {
     shards: Vec<Shard<S>>,
     shared: Arc<Shared>,
     control_out: Vec<Output>,
+    held: headed::Held,
     now: Now,
 }
 
@@ -177,7 +181,7 @@ impl<S: Storage> Node<S> {
             shards.push(Shard::open(Arc::clone(&shared), index, storage, now)?);
         }
         let control = Control::new(Arc::clone(&shared.layout), start, seed, shared.timing.probe);
-        Ok(Self { control, shards, shared, control_out: Vec::new(), now })
+        Ok(Self { control, shards, shared, control_out: Vec::new(), held: headed::Held::default(), now })
     }
 
     /// Takes an input. Never waits for a disk cache to be flushed, never fails, and never panics on what a peer sent.
@@ -210,7 +214,17 @@ impl<S: Storage> Node<S> {
             // It can be heard, so it is worth asking whether it can be reached.
             self.control.hurry(from, now.time);
         }
-        self.route(now, from, peer, message);
+        match message {
+            Message::Headed(headed) => self.headed(now, from, peer, headed),
+            Message::NamesKnown(known) => {
+                let (partition, before) = (known.partition, self.count_names(known.partition));
+                self.route(now, from, peer, Message::NamesKnown(known));
+                if self.count_names(partition) > before {
+                    self.open_held(now, from, partition);
+                }
+            }
+            whole => self.route(now, from, peer, whole),
+        }
     }
 
     fn route(&mut self, now: Now, from: NodeId, peer: usize, message: Message) {
@@ -312,7 +326,8 @@ impl<S: Storage> Node<S> {
             Message::Told(told) => Shared::shard_of_number(told.request.number),
             Message::NamesWanted(wanted) => self.shard_of(wanted.partition),
             Message::NamesKnown(known) => self.shard_of(known.partition),
-            Message::Probe(_) | Message::ProbeReply(_) => 0,
+            // What comes in has been made whole, and from shard to shard nothing is said by name.
+            Message::Headed(_) | Message::Probe(_) | Message::ProbeReply(_) => 0,
         }
     }
 
@@ -533,6 +548,7 @@ impl Counters {
         self.hints_delivered += other.hints_delivered;
         self.hints_sent += other.hints_sent;
         self.hints_waited += other.hints_waited;
+        self.unnamed += other.unnamed;
         self.hints_dropped += other.hints_dropped;
         self.hints_pending += other.hints_pending;
         self.refused += other.refused;

@@ -9,6 +9,11 @@
 //! node D, for a put whose context says a name that it doesn't know:
 //!    D -> A,B,C  NamesWanted {name}
 //!    A -> D      NamesKnown {definitions}         now D names the write; if nobody knows, it refuses the put
+//!
+//! owner A, which sends D many dots that have a name:
+//!    A -> D      NamesWanted {known}              what do you know?
+//!    D -> A      NamesKnown {held}                what D has said in this start it can be sent
+//!    D -> A      NamesWanted {what is new to it}
 //! ```
 
 use super::Output;
@@ -93,7 +98,7 @@ impl<S: Storage> Shard<S> {
         None
     }
 
-    fn ask_for_names(&mut self, owner: NodeId, number: u64, partition: PartitionId, wanted: Vec<Name>) {
+    pub(super) fn ask_for_names(&mut self, owner: NodeId, number: u64, partition: PartitionId, wanted: Vec<Name>) {
         let (request, layout) = (self.request_id(number), self.layout_id());
         let known = self.names.tips(partition);
         let message = Message::NamesWanted(NamesWanted { request, layout, partition, wanted, known });
@@ -138,13 +143,16 @@ impl<S: Storage> Shard<S> {
         if self.check_layout(from, wanted.layout).is_err() || partition.0 >= self.shared.layout.partitions() {
             return;
         }
-        if self.shared.layout.owns(from, partition) {
-            self.names.holds(partition, from, &wanted.known);
-        }
+        self.names.wants(partition, from, &wanted.wanted);
+        self.names.holds(partition, from, &wanted.known);
         let definitions = self.names.rows_for(partition, &wanted.wanted, &wanted.known, BYTES);
         self.tell_names(from, Some(wanted.request), partition, definitions);
         let unknown = self.names.unknown(partition, &wanted.known);
-        if self.replica.owns(partition) && !unknown.is_empty() {
+        // Of two that own nothing each knows what an owner has told it.
+        let of_owners = self.replica.owns(partition) || self.shared.layout.owns(from, partition);
+        // Several may have told of them at once: they are long, and one tells them all.
+        let (me, pause) = (self.shared.node, self.shared.timing.sweep);
+        if of_owners && !unknown.is_empty() && self.names.wonder(partition, me, self.now.time, pause) {
             self.ask_for_names(from, NOBODY, partition, unknown);
         }
     }
@@ -156,7 +164,7 @@ impl<S: Storage> Shard<S> {
         partition: PartitionId,
         definitions: Vec<Definition>,
     ) {
-        let held = if self.replica.owns(partition) { self.names.tips(partition) } else { Vec::new() };
+        let held = self.names.tips(partition);
         let known = NamesKnown { request, layout: self.layout_id(), partition, definitions, held };
         self.lanes.reveal(Output::Send(to, Message::NamesKnown(known)));
     }
@@ -169,8 +177,10 @@ impl<S: Storage> Shard<S> {
         match self.names.learn(&mut self.storage, partition, &known.definitions) {
             Ok(learned) => {
                 self.lanes.wrote(&learned.stored);
-                if learned.new > 0 && self.replica.owns(partition) {
-                    self.names.adopt(partition, self.replica.clock(partition));
+                if learned.new > 0 {
+                    if self.replica.owns(partition) {
+                        self.names.adopt(partition, self.replica.clock(partition));
+                    }
                     self.tell_names(from, None, partition, Vec::new());
                 }
                 if let Some(name) = learned.lacking {
@@ -179,9 +189,7 @@ impl<S: Storage> Shard<S> {
             }
             Err(error) => self.storage_failed(error),
         }
-        if self.shared.layout.owns(from, partition) {
-            self.names.holds(partition, from, &known.held);
-        }
+        self.names.holds(partition, from, &known.held);
         if let Some(number) = known.request.and_then(|request| self.operation_number(request)) {
             self.opening_progress(number, Some(from));
         }
@@ -192,6 +200,15 @@ impl<S: Storage> Shard<S> {
         if self.names.heard(node, start) {
             self.names_next = PartitionId(0);
             self.names_due.get_or_insert(self.now.time + self.shared.timing.sweep);
+        }
+    }
+
+    /// Looks whether clocks have grown by starts of nodes that this one never hears, because they write through others.
+    pub(super) fn tend_outgrown(&mut self) {
+        let enough = self.shared.limits.named_rows;
+        let outgrown = |partition| self.names.is_outgrown(partition, self.replica.clock(partition), enough);
+        if self.names_due.is_none() && self.names.owned().any(outgrown) {
+            self.names_due = Some(self.now.time + self.shared.timing.sweep);
         }
     }
 
@@ -211,14 +228,14 @@ impl<S: Storage> Shard<S> {
 
     /// Tells whether all owners in reach hold all that is known here: else a message was lost, or is on its way.
     fn name_old_starts(&mut self, partition: PartitionId) -> bool {
-        let owners = self.shared.layout.owners(partition);
-        let owners: Vec<_> = owners.iter().copied().filter(|&owner| !self.is_suspected(owner)).collect();
+        let all = self.shared.layout.owners(partition);
+        let owners: Vec<_> = all.iter().copied().filter(|&owner| !self.is_suspected(owner)).collect();
         let me = self.shared.node;
         let others = || owners.iter().copied().filter(|&owner| owner != me);
         // One makes it, lest each should make another. Two that both think it is their turn do no harm.
         if owners.first() == Some(&me)
             && let Some(definition) =
-                self.names.propose(partition, self.replica.clock(partition), self.shared.limits.named_rows)
+                self.names.propose(partition, self.replica.clock(partition), all, self.shared.limits.named_rows)
         {
             match self.names.learn(&mut self.storage, partition, std::slice::from_ref(&definition)) {
                 Ok(learned) => {

@@ -77,8 +77,10 @@ impl<S: Storage> Shard<S> {
     }
 
     pub(super) fn on_read(&mut self, from: NodeId, read: &Read) {
+        let partition = self.partition(&read.key);
+        self.names.holds(partition, from, read.known.as_slice());
         let result = self.check_layout(from, read.layout).and_then(|()| self.show(&read.key));
-        let reply = ReadReply { request: read.request, result };
+        let reply = ReadReply { request: read.request, partition, result };
         self.lanes.reveal(Output::Send(from, Message::ReadReply(reply)));
     }
 

@@ -229,8 +229,8 @@ impl<S: Storage> Shard<S> {
             Message::Told(told) => self.on_told(from, told),
             Message::NamesWanted(wanted) => self.on_names_wanted(from, &wanted),
             Message::NamesKnown(known) => self.on_names_known(from, &known),
-            // The control part has answered them.
-            Message::Probe(_) | Message::ProbeReply(_) => {}
+            // The control part has answered them; and what says a name was made whole at the door.
+            Message::Probe(_) | Message::ProbeReply(_) | Message::Headed(_) => {}
         }
     }
 
@@ -305,7 +305,7 @@ impl<S: Storage> Shard<S> {
         }
     }
 
-    fn set_now(&mut self, now: Now) {
+    pub(super) fn set_now(&mut self, now: Now) {
         self.now = now;
         self.replica.tell_time(now.wall);
     }
@@ -369,7 +369,10 @@ impl<S: Storage> Shard<S> {
     }
 
     pub(super) fn poll(&mut self) -> Option<Output> {
-        self.lanes.poll()
+        match self.lanes.poll()? {
+            Output::Send(to, message) if to != self.shared.node => Some(Output::Send(to, self.shortened(to, message))),
+            output => Some(output),
+        }
     }
 
     pub(super) fn is_dirty(&self) -> bool {

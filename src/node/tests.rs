@@ -13,7 +13,8 @@ use crate::config::{Durability, Limits, Timing};
 use crate::error::ContextError;
 use crate::ids::{Actor, ClusterId, Dot, NodeId, RequestId, Start};
 use crate::key::Key;
-use crate::message::{Hints, HintsReply, Message, Write};
+use crate::message::{Hints, HintsReply, Message, NamesKnown, Write};
+use crate::names::{Definition, Name};
 use crate::ring::{Member, plan_first};
 use crate::storage::{MemoryStorage, Space, Storage};
 use crate::time::{Now, Time, WallTime};
@@ -229,4 +230,40 @@ fn hints_for_a_node_that_is_no_member_any_more_go_to_the_owners_of_their_keys() 
     }
     let counters = node.counters();
     assert!(counters.hints_balance() && (counters.hints_delivered, counters.hints_dropped) == (40, 0));
+}
+
+/// A name that nobody tells: what says it waits within bounds, and the questions for it don't breed.
+#[test]
+fn what_says_an_unknown_name_waits_within_bounds_and_asks_once_for_an_answer() {
+    let mut node = open(Limits::default());
+    let layout = node.layout().id();
+    let (peer, partition) = (NodeId(2), node.layout().partition_of(key().position()));
+    let request = |number| RequestId { start: Start(9), number };
+    let wanted = |node: &mut Node<MemoryStorage>| {
+        node.commit().expect("memory doesn't fail");
+        let all = std::iter::from_fn(|| node.poll());
+        all.filter(|output| matches!(output, Output::Send(_, Message::NamesWanted(_)))).count()
+    };
+    let dot = dots().next().expect("a dot");
+    let entry = Entry { dot, write_id: None, expires: None, stamp: Stamp(1), value: "v".into() };
+    for number in 0..100 {
+        let update = Arc::new(Update::put(entry.clone(), &dots().collect()));
+        let (durability, hint_for) = (Durability::Quorum, None);
+        let write = Write { request: request(number), layout, key: key(), update, hint_for, durability };
+        let headed = Message::Write(write).headed(|_, _| Some((Name(7), DotSet::of(dot))));
+        node.step(now(1), Input::Message(peer, headed));
+    }
+    assert_eq!((wanted(&mut node), node.held.len()), (100, 16));
+    let tell = |node: &mut Node<MemoryStorage>, seconds, dots: DotSet| {
+        let definitions = vec![Definition::new(None, dots).expect("rows")];
+        let known = NamesKnown { request: None, layout, partition, definitions, held: Vec::new() };
+        node.step(now(seconds), Input::Message(peer, Message::NamesKnown(known)));
+        wanted(node)
+    };
+    let one = || dots().take(1).collect::<DotSet>();
+    assert_eq!(tell(&mut node, 2, one()), 1, "new, and of no use: there may be more");
+    assert_eq!(tell(&mut node, 2, one()), 0, "nothing new");
+    assert_eq!((node.held.len(), stored(&node, Space::Objects)), (16, 0));
+    assert_eq!(tell(&mut node, 60, dots().take(2).collect()), 0, "they have waited for too long");
+    assert_eq!(node.held.len(), 0);
 }

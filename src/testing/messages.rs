@@ -71,12 +71,14 @@ impl Messages {
         let (live, residual, clock) = (self.siblings(), self.gaps(), Arc::new(self.gaps()));
         shown.push(Ok(Shown::Owner { live, residual, clock }));
         for result in shown {
-            messages.push(Message::ReadReply(ReadReply { request: self.request(), result }));
+            messages.push(Message::ReadReply(ReadReply { request: self.request(), partition: PartitionId(9), result }));
         }
         for result in [Ok(()), Err(Refusal::Storage)] {
             messages.push(Message::WriteReply(WriteReply { request: self.request(), result }));
         }
-        messages.push(Message::Read(Read { request: self.request(), layout, key: self.key() }));
+        for known in [None, Some(Name(u128::MAX))] {
+            messages.push(Message::Read(Read { request: self.request(), layout, key: self.key(), known }));
+        }
         let (key, live, covered) = (self.key(), self.siblings(), Arc::new(self.gaps()));
         messages.push(Message::Repair(Repair { layout, key, live, covered }));
         let (request, key, update) = (self.request(), self.key(), self.update());
@@ -112,6 +114,9 @@ impl Messages {
         }
         let (request, wanted, known) = (self.request(), held, vec![]);
         messages.push(Message::NamesWanted(NamesWanted { request, layout, partition, wanted, known }));
+        let said = |message: &Message| message.clone().headed(|_, set| Some((Name(1 << 90), set.clone())));
+        let headed: Vec<_> = messages.iter().map(said).filter(|it| matches!(it, Message::Headed(_))).collect();
+        messages.extend(headed);
         // Around the sizes at which lengths take another byte, buffers end and packets split.
         let sizes = [0, 1, 127, 128, 255, 256, 1400, 1500, 4095, 4096, 16_383, 16_384, 65_535, 65_536, 1 << 20];
         let largest = self.largest;

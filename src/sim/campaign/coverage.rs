@@ -25,6 +25,8 @@ const RARE: &[&str] = &[
     "message repeated",
     "message clogged",
     "message unheard",
+    "message said dots by a name",
+    "message that waited for a name",
     "hint kept",
     "hint joined into another",
     "hint found at a start",
@@ -104,6 +106,7 @@ impl Coverage {
         self.count("write forwarded", counters.forwards);
         self.count("record moved by an exchange", counters.exchanged_needed);
         self.count("full exchange", counters.full_exchanges);
+        self.count("message that waited for a name", counters.unnamed);
     }
 
     pub(super) fn traffic(&mut self, traffic: Traffic) {
@@ -112,6 +115,7 @@ impl Coverage {
         self.count("message repeated", traffic.repeated);
         self.count("message clogged", traffic.clogged);
         self.count("message unheard", traffic.unheard);
+        self.count("message said dots by a name", traffic.named);
     }
 
     pub(super) fn event(&mut self, event: &Event) {

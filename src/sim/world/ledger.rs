@@ -25,6 +25,8 @@ pub struct Traffic {
     /// Of these, what was not for a client: hints on their way home, repairs after reads, and exchanges between owners;
     /// their questions and answers too.
     pub repair_bytes: u64,
+    /// Those that said dots by a name.
+    pub named: u64,
     /// Those that never arrived.
     pub lost: u64,
     /// Those that arrived twice.
@@ -68,6 +70,14 @@ const DELETED: u64 = 0;
 impl Ledger {
     pub(super) fn sent(&mut self, message: &Message, bytes: usize, layout: &Layout) {
         self.traffic.sent += 1;
+        // What has a dot is said in full, and only what is covered may be said by name.
+        let message = match message {
+            Message::Headed(headed) => {
+                self.traffic.named += 1;
+                headed.message()
+            }
+            whole => whole,
+        };
         self.traffic.bytes += bytes as u64;
         if repairs(message) {
             self.traffic.repair_bytes += bytes as u64;

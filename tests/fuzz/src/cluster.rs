@@ -90,6 +90,7 @@ fn simulated(node: NodeId) -> Start {
 
 struct Nodes {
     layout: Arc<Layout>,
+    limits: Limits,
     members: BTreeMap<NodeId, Node<MemoryStorage>>,
     deaf: Vec<NodeId>,
     now: Now,
@@ -104,7 +105,17 @@ fn keyspaces() -> [Keyspace; 2] {
 
 /// Who said what while a small cluster went through everything that needs a message: all kinds of them.
 pub fn conversation() -> Vec<(NodeId, Message)> {
-    let mut all = Nodes::new(NOW, simulated, Limits::default());
+    let mut all = Nodes::new(NOW, simulated, Limits { named_rows: 1, ..Limits::default() });
+    all.talk();
+    for _ in 0..8 {
+        all.pass(Duration::from_secs(5));
+    }
+    all.start_again(|node| Start(node.0 << 32 | 2));
+    all.talk();
+    for _ in 0..8 {
+        all.pass(Duration::from_secs(5));
+    }
+    // What their first starts wrote has names by now.
     all.talk();
     for _ in 0..8 {
         all.pass(Duration::from_secs(5));
@@ -231,14 +242,31 @@ impl Nodes {
         let members: Vec<Member> = (1..=5).map(|node| Member::new(NodeId(node))).collect();
         // As the node target's simulator makes it, so that the messages name its layout.
         let layout = Arc::new(plan_first(&members, 3, super::node::PARTITIONS).expect("a layout").layout);
-        let open = |member: &Member| {
-            let setup = Setup::new(IDENTITY, member.node, Arc::clone(&layout), keyspaces().to_vec());
-            let setup = Setup { limits: limits.clone(), ..setup };
-            let node = Node::open(setup, vec![MemoryStorage::new()], start(member.node), 1, now);
-            (member.node, node.expect("it opens"))
+        let mut all = Self {
+            layout,
+            limits,
+            members: BTreeMap::new(),
+            deaf: Vec::new(),
+            now,
+            said: Vec::new(),
+            replies: Vec::new(),
         };
-        let members = members.iter().map(open).collect();
-        Self { layout, members, deaf: Vec::new(), now, said: Vec::new(), replies: Vec::new() }
+        for member in members {
+            all.open(member.node, vec![MemoryStorage::new()], start(member.node));
+        }
+        all
+    }
+
+    fn open(&mut self, node: NodeId, storages: Vec<MemoryStorage>, start: Start) {
+        let setup = Setup::new(IDENTITY, node, Arc::clone(&self.layout), keyspaces().to_vec());
+        let setup = Setup { limits: self.limits.clone(), ..setup };
+        self.members.insert(node, Node::open(setup, storages, start, 1, self.now).expect("it opens"));
+    }
+
+    fn start_again(&mut self, start: fn(NodeId) -> Start) {
+        for (node, ended) in std::mem::take(&mut self.members) {
+            self.open(node, ended.into_storages(), start(node));
+        }
     }
 
     /// The five nodes in the order in which they serve a key.
