@@ -6,6 +6,7 @@ mod golden;
 mod laws;
 mod model;
 mod names;
+mod record;
 mod schedules;
 mod world;
 
