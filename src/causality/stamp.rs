@@ -86,6 +86,14 @@ mod tests {
     }
 
     #[test]
+    fn milliseconds_stand_above_a_counter_and_the_largest_clock_leaves_room_for_it() {
+        let of = |wall| Stamp::of(WallTime(wall));
+        assert_eq!([of(1_999), of(2_000)], [Stamp(1 << 16), Stamp(2 << 16)]);
+        assert_eq!([of(u64::MAX), of(1_000 << 48)], [Stamp(0xffff_ffff_ffff_0000); 2]);
+        assert_eq!(format!("{:?}", Stamp((5 << 16) + 3)), "5ms+3");
+    }
+
+    #[test]
     fn a_peer_is_followed_within_the_bound_alone() {
         let mut clock = HybridClock::new(MINUTE);
         let near = Stamp::of(WallTime(59_000_000));

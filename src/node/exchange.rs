@@ -53,6 +53,8 @@ pub(super) struct Exchanges {
     turn: usize,
     round: u64,
     pub(super) due: Time,
+    /// Until then hints may begin to come in that this node has been kept: it has just started.
+    calm: Time,
     /// What waits; whether it must be a full exchange.
     waiting: BTreeMap<(PartitionId, NodeId), bool>,
     pub(super) running: BTreeMap<PartitionId, u64>,
@@ -64,14 +66,14 @@ pub(super) struct Exchanges {
 }
 
 impl Exchanges {
-    pub(super) fn new(layout: &Layout, node: NodeId, owned: &[PartitionId], due: Time) -> Self {
+    pub(super) fn new(layout: &Layout, node: NodeId, owned: &[PartitionId], due: Time, calm: Time) -> Self {
         let mut peers = BTreeMap::<NodeId, Vec<PartitionId>>::new();
         for &partition in owned {
             for &owner in layout.owners(partition).iter().filter(|owner| **owner != node) {
                 peers.entry(owner).or_default().push(partition);
             }
         }
-        Self { peers, due, ..Self::default() }
+        Self { peers, due, calm, ..Self::default() }
     }
 
     pub(super) fn running(&self) -> usize {
@@ -91,6 +93,8 @@ impl Exchanges {
 
 /// Exchanges at a time: each has one question on its way.
 const MOST: usize = 4;
+/// For so many rounds the hints that are coming in go first.
+const PATIENCE: u32 = 16;
 /// A question that was sent so often without an answer is given up; the next round begins anew.
 const SENT: u8 = 4;
 
@@ -99,6 +103,9 @@ impl<S: Storage> Shard<S> {
     pub(super) fn exchange_round(&mut self) {
         let count = self.exchanges.peers.len().max(1);
         self.exchanges.due = self.now.time + self.shared.timing.exchange / count as u32;
+        if self.now.time < self.exchanges.calm {
+            self.exchanges.due = self.exchanges.due.min(self.exchanges.calm);
+        }
         self.exchanges.turn = (self.exchanges.turn + 1) % count;
         if self.exchanges.turn == 0 {
             self.replica.calm_down();
@@ -209,11 +216,16 @@ impl<S: Storage> Shard<S> {
 
     /// Begins what waits, as far as there is room: one exchange per partition, and a few at a time.
     pub(super) fn begin_waiting(&mut self) {
+        if self.hints_go_first() {
+            // The next round sees what they have left.
+            self.exchanges.waiting.retain(|_, full| *full);
+        }
         while self.exchanges.running.len() < MOST {
-            let free = |(partition, peer): &&(PartitionId, NodeId)| {
-                !self.exchanges.running.contains_key(partition) && !self.is_suspected(*peer)
+            let calm = self.now.time < self.exchanges.calm;
+            let free = |((partition, peer), full): &(&(PartitionId, NodeId), &bool)| {
+                (**full || !calm) && !self.exchanges.running.contains_key(partition) && !self.is_suspected(*peer)
             };
-            let Some(&(partition, peer)) = self.exchanges.waiting.keys().find(free) else { return };
+            let Some((&(partition, peer), _)) = self.exchanges.waiting.iter().find(free) else { return };
             let full = self.exchanges.waiting.remove(&(partition, peer)) == Some(true);
             let question =
                 if full { Question::Survey } else { Question::Since(Arc::clone(self.replica.clock(partition))) };
@@ -249,8 +261,16 @@ impl<S: Storage> Shard<S> {
         self.ask_with_state(peer, Message::Ask(Ask { request, step, layout, partition, question }));
     }
 
+    /// A node that comes back would be given everything twice: by those that kept it, and by those that have it.
+    fn hints_go_first(&self) -> bool {
+        self.is_filled(self.shared.timing.exchange.saturating_mul(PATIENCE))
+    }
+
     /// The next question.
     fn ask_on(&mut self, number: u64, question: Question) {
+        if matches!(question, Question::Since(_)) && self.hints_go_first() {
+            return self.end_exchange(number);
+        }
         if let Some(Operation::Exchange(exchange)) = self.operations.get_mut(number) {
             exchange.step += 1;
             (exchange.question, exchange.sent) = (question, 0);

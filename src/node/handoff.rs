@@ -337,6 +337,12 @@ impl<S: Storage> Shard<S> {
         self.call(next);
     }
 
+    /// Whether hints are coming in: whatever this node is seen to lack may be among them. No longer than `at_most`, lest a
+    /// holder that never ends should keep this node from what nobody holds.
+    pub(super) fn is_filled(&self, at_most: Duration) -> bool {
+        self.handoff.lease.filled_since(self.now.time).is_some_and(|since| self.now.time < since + at_most)
+    }
+
     /// Tells one that waits that it may come.
     fn call(&mut self, next: Option<(NodeId, RequestId)>) {
         if let Some((node, request)) = next {

@@ -16,6 +16,8 @@ pub(super) struct Lease {
     holder: Option<Holder>,
     /// In order, each node once; with what it asked last, by which it is called.
     waiting: VecDeque<(NodeId, RequestId)>,
+    /// Since when and until when this shard is filled, by one after the other.
+    filled: Option<(Time, Time)>,
 }
 
 #[derive(Debug)]
@@ -54,7 +56,13 @@ impl Lease {
             _ => self.holder = Some(Holder { node: from, since: now, until }),
         }
         self.waiting.retain(|(node, _)| *node != from);
+        self.filled = Some((self.filled_since(now).unwrap_or(now), until));
         Ok(())
+    }
+
+    /// Since when hints have come in without a pause, if they do.
+    pub(super) fn filled_since(&self, now: Time) -> Option<Time> {
+        self.filled.filter(|&(_, until)| now < until).map(|(since, _)| since)
     }
 
     /// A batch of `from` is stored. Whom to call, if it was the last, or others have waited for long enough: the lease is
@@ -72,6 +80,9 @@ impl Lease {
         }
         let next = self.waiting.pop_front();
         self.holder = next.map(|(node, _)| Holder { node, since: now, until: now + length });
+        if next.is_none() {
+            self.filled = None;
+        }
         next
     }
 }
@@ -130,5 +141,24 @@ mod tests {
         assert!(ask(&mut lease, A, 4, now).is_err());
         assert_eq!(lease.stored(B, false, Time(now), LENGTH), Some((A, request(4))));
         assert!(ask(&mut lease, B, 5, now).is_err());
+    }
+
+    #[test]
+    fn it_is_filled_from_the_first_batch_to_the_last_of_all_that_wait_or_until_they_fall_silent() {
+        let mut lease = Lease::default();
+        assert_eq!(lease.filled_since(Time(0)), None);
+        assert_eq!(ask(&mut lease, A, 1, 10), Ok(()));
+        assert_eq!(lease.filled_since(Time(10)), Some(Time(10)));
+        assert!(ask(&mut lease, B, 2, 50).is_err());
+        assert_eq!(ask(&mut lease, A, 3, 90), Ok(()));
+        assert_eq!(lease.stored(A, true, Time(95), LENGTH), Some((B, request(2))));
+        assert_eq!(ask(&mut lease, B, 2, 180), Ok(()));
+        assert_eq!(lease.filled_since(Time(200)), Some(Time(10)));
+        assert_eq!(lease.stored(B, true, Time(200), LENGTH), None);
+        assert_eq!(lease.filled_since(Time(200)), None);
+        assert_eq!(ask(&mut lease, B, 4, 210), Ok(()));
+        assert_eq!([309, 310].map(|now| lease.filled_since(Time(now))), [Some(Time(210)), None]);
+        assert_eq!(ask(&mut lease, A, 5, 400), Ok(()));
+        assert_eq!(lease.filled_since(Time(401)), Some(Time(400)));
     }
 }

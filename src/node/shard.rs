@@ -131,9 +131,11 @@ impl<S: Storage> Shard<S> {
         )?;
         replica.tell_time(now.wall);
         let building_due = replica.partitions_building().next().map(|_| now.time);
-        // What was missed while this node was away is asked for at once.
+        // What was missed while this node was away is found at once, and asked for a moment later: where others have kept
+        // it, it is on its way by then.
         let never = shared.timing.exchange == Duration::MAX;
-        let exchanges = Exchanges::new(layout, shared.node, &owned, if never { Time(u64::MAX) } else { now.time });
+        let (due, calm) = (if never { Time(u64::MAX) } else { now.time }, now.time + shared.timing.suspect);
+        let exchanges = Exchanges::new(layout, shared.node, &owned, due, calm);
         let hints = HintStore::open(&storage)?;
         let hints_found = hints.targets().map(|(_, count)| count).sum();
         let handoff = Handoff::open(&hints, layout);

@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use quorate::config::Limits;
+use quorate::config::{Limits, Timing};
 use quorate::sim::{DiskFault, Sim};
 use quorate::status::Debt;
 use quorate::storage::Space;
@@ -179,6 +179,21 @@ fn missed_by_many(mut sim: Sim) -> (Sim, NodeId, Vec<String>, Vec<NodeId>) {
 fn has_all(sim: &Sim, node: NodeId, keys: &[String]) {
     for key in keys {
         assert_eq!(sim.stored(node, key), [key.as_str()]);
+    }
+}
+
+/// The other owners have it all too, and would send it a second time. But a holder that never ends must not keep the node
+/// from what nobody has kept: after a while owners are compared beside it.
+#[test]
+fn what_hints_bring_home_no_exchange_brings_again_unless_they_take_too_long() {
+    for (exchange, twice) in [(Duration::from_secs(5), false), (Duration::from_millis(5), true)] {
+        let timing = Timing { exchange, ..Timing::default() };
+        let (mut sim, away, keys, _) = missed_by_many(Sim::builder(6, 9).timing(timing).build());
+        sim.network.slow(away, Duration::from_millis(30));
+        sim.restart(away);
+        sim.run_for(Duration::from_secs(12));
+        has_all(&sim, away, &keys);
+        assert_eq!((sim.debt().is_empty(), sim.counters().exchanged > 0), (true, twice), "{exchange:?}");
     }
 }
 

@@ -3,6 +3,7 @@
 use std::collections::BTreeSet;
 use std::time::Duration;
 
+use quorate::config::Timing;
 use quorate::error::{Answer, PutError, Refusal};
 use quorate::reconcile::LastWriteWins;
 use quorate::request::{Cursor, Page};
@@ -112,7 +113,9 @@ fn of_two_that_knew_nothing_of_each_other_every_node_shows_the_same() {
 #[test]
 fn a_timestamp_that_no_replica_believes_does_not_come_in_as_a_hint() {
     let keyspace = Keyspace::new("sessions").reconciler(LastWriteWins);
-    let mut sim = Sim::builder(3, 6).keyspaces(vec![keyspace]).build();
+    // What its coordinator has stored, and told that it may appear, an exchange would bring in time.
+    let timing = Timing { exchange: Duration::MAX, ..Timing::default() };
+    let mut sim = Sim::builder(3, 6).keyspaces(vec![keyspace]).timing(timing).build();
     let [a, b, _] = sim.owners("k")[..] else { unreachable!() };
     sim.crash(b);
     sim.put(a, "k", "present").unwrap();

@@ -135,7 +135,8 @@ mod tests {
 
     fn busy(count: u64, service: ServiceTime) -> Sim {
         let mut sim = Sim::builder(count, 1).service_time(service).build();
-        sim.run_for(Duration::from_millis(100));
+        // What nodes say when they have just started is out of the way.
+        sim.run_for(Duration::from_secs(1));
         sim
     }
 
