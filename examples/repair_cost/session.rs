@@ -281,9 +281,11 @@ impl Pair {
 
     /// What repairs goes through its bytes.
     fn send(&mut self, side: Side, message: Message) {
-        let asks = matches!(message, Message::Compare(_) | Message::Ask(_));
-        let repairs = matches!(message, Message::Repair(_));
-        let message = if asks || repairs || matches!(message, Message::Compared(_) | Message::Told(_)) {
+        let kind = if let Message::Headed(headed) = &message { headed.message() } else { &message };
+        let asks = matches!(kind, Message::Compare(_) | Message::Ask(_));
+        let repairs = matches!(kind, Message::Repair(_));
+        let names = matches!(kind, Message::NamesWanted(_) | Message::NamesKnown(_));
+        let message = if asks || repairs || names || matches!(kind, Message::Compared(_) | Message::Told(_)) {
             let from = NodeId(side as u64 + 1);
             let frame = self.codec.encode(from, &[message]).swap_remove(0);
             self.sent.bytes += frame.len();

@@ -32,8 +32,9 @@ pub(crate) enum Whose<'a> {
 }
 
 impl Headed {
-    /// The message itself, whose sets are not whole.
-    pub(crate) const fn message(&self) -> &Message {
+    /// The message itself, whose sets are not whole: enough to tell what kind it is.
+    #[must_use]
+    pub const fn message(&self) -> &Message {
         &self.message
     }
 
