@@ -41,6 +41,7 @@ pub(crate) enum Purpose {
     Digest = 6,
     Clock = 7,
     Name = 8,
+    Member = 9,
 }
 
 /// The hash of `parts`, each preceded by its length, so that ("ab", "c") and ("a", "bc") differ.

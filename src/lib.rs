@@ -11,10 +11,12 @@ mod coordinate;
 mod dots;
 pub mod error;
 mod exchange;
+pub mod gossip;
 mod hash;
 mod hint;
 pub mod ids;
 mod key;
+pub mod members;
 pub mod merkle;
 mod message;
 #[cfg(feature = "mutants")]
