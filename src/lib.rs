@@ -8,6 +8,7 @@ pub mod causality;
 mod codec;
 pub mod config;
 mod coordinate;
+pub mod detector;
 mod dots;
 pub mod error;
 mod exchange;
