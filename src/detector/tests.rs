@@ -183,6 +183,43 @@ fn the_own_pause_is_nobodys_silence() {
     assert!(matches!(world.suspected[..], [(2, at)] if at - woken <= 500 * MILLI), "{:?}", world.suspected);
 }
 
+/// Where one try is enough, and so the time that it is waited for is all that counts.
+fn hasty(latency: std::ops::Range<u64>) -> World {
+    let settings = DetectorSettings { threshold: 1_000, ..DetectorSettings::default() };
+    let mut world = World::new(1, 0, latency);
+    world.detector = Detector::new(1, settings, Time(world.now));
+    world
+}
+
+#[test]
+fn time_in_which_the_node_stood_still_is_no_silence() {
+    for before in [10, 60, 140] {
+        let mut world = hasty(150 * MILLI..160 * MILLI);
+        world.ask(0);
+        world.run(world.now + before * MILLI);
+        // The answer comes a while after the node goes on, as if the network had stood still with it.
+        world.answers.iter_mut().for_each(|answer| answer.0 += 3 * SECOND);
+        world.now += 3 * SECOND;
+        world.wake();
+        world.run(world.now + SECOND);
+        assert_eq!(world.suspected, [], "{before} ms");
+    }
+}
+
+#[test]
+fn what_came_while_the_node_stood_still_is_read_before_anybody_is_judged() {
+    let mut world = hasty(240 * MILLI..241 * MILLI);
+    world.ask(0);
+    world.run(world.now + 235 * MILLI);
+    // The answer arrives while it stands still, and what is due is looked at before it is read.
+    world.now += 3 * SECOND;
+    world.wake();
+    assert_eq!(world.suspected, []);
+    world.run(world.now + SECOND);
+    assert_eq!(world.suspected, []);
+    assert!(!world.answers.iter().any(|answer| answer.0 <= world.now));
+}
+
 #[test]
 fn a_host_that_wakes_it_too_seldom_finds_the_dead_nevertheless() {
     let mut world = World::new(1, 0, 1_000..3_000);
