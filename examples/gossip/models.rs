@@ -208,7 +208,7 @@ impl Scheme for Swim {
             }
         }
         let every = self.push_pull();
-        if (second + node) % every == 0 {
+        if (second + node).is_multiple_of(every) {
             sent.push((other(node, count, rng), Swum::Push(self.nodes[node].versions.clone())));
         }
         sent

@@ -100,6 +100,9 @@ pub(crate) struct Quorate {
 }
 
 impl Quorate {
+    /// So many rounds a second while there is news.
+    const FAST: usize = 3;
+
     pub(crate) fn new(count: usize) -> Self {
         let first = LayoutId { version: 1, hash: 0x0123_4567_89ab_cdef };
         let mut membership = Membership::founding(ClusterId(1), Layouts::founded(first));
@@ -133,7 +136,12 @@ impl Scheme for Quorate {
     type Message = Gossip;
 
     fn round(&mut self, node: usize, _: usize, _: &mut Xoshiro256PlusPlus) -> Vec<(usize, Gossip)> {
-        self.nodes[node].round(|_| false).map(|(to, gossip)| (to.0 as usize, gossip)).into_iter().collect()
+        let own = &mut self.nodes[node];
+        let mut sent: Vec<_> = own.round(|_| false).into_iter().collect();
+        while own.has_news() && sent.len() < Self::FAST {
+            sent.extend(own.round(|_| false));
+        }
+        sent.into_iter().map(|(to, gossip)| (to.0 as usize, gossip)).collect()
     }
 
     fn hear(&mut self, node: usize, _: usize, message: Gossip) -> Option<Gossip> {

@@ -28,6 +28,12 @@ impl Gossiper {
         told
     }
 
+    /// Another knows all of it: as good as a telling, and all that ends the news of a cluster that has just started.
+    pub(super) fn news_is_known(&mut self) {
+        self.news.iter_mut().for_each(|(_, tellings)| *tellings += 1);
+        self.news.retain(|&(_, tellings)| tellings < Self::TELLINGS);
+    }
+
     pub(super) fn compose(
         &self,
         records: Vec<MemberRecord>,

@@ -45,10 +45,15 @@ impl Gossiper {
         let layouts_behind = self.hear_layouts(&gossip.0, &mut heard);
         let Some(left) = left.checked_sub(1) else { return heard };
 
-        let differs = |digest: u64| digest != self.membership.digest();
-        // Whoever opens a round may lack nothing but the news: then this is cheaper than to look for what differs.
-        let opens = left == Gossip::STEPS - 1 && matches!(known[..], [Known::All(digest)] if differs(digest));
-        let mut news = if opens { self.news(&told) } else { Vec::new() };
+        let mut news = Vec::new();
+        if let [Known::All(digest)] = known[..] {
+            if digest == self.membership.digest() {
+                self.news_is_known();
+            } else if left == Gossip::STEPS - 1 {
+                // Whoever opens a round may lack nothing but the news: that is cheaper than to look for what differs.
+                news = self.news(&told);
+            }
+        }
         if news.is_empty() {
             known.iter().for_each(|known| self.membership.compare(known, &mut difference));
         } else {

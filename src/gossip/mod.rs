@@ -142,7 +142,14 @@ impl Gossiper {
         self.membership.layouts_mut().decide(id)
     }
 
-    /// Begins a round: whom to tell, and what. Due about once a second (Dynamo §4.8.1). `avoid` is what the node
+    /// Whether there is something that others may not have heard: rounds may then follow each other faster.
+    #[must_use]
+    pub fn has_news(&self) -> bool {
+        !self.news.is_empty()
+    }
+
+    /// Begins a round: whom to tell, and what. Due about once a second (Dynamo §4.8.1), and a few times while there
+    /// [is news](Self::has_news). `avoid` is what the node
     /// suspects; it is passed over as long as the draw gives others.
     ///
     /// `None` if nobody else is known and there are no seeds.

@@ -140,6 +140,7 @@ impl Membership {
     }
 
     /// What is known of each node, ascending by node, removed ones included.
+    #[must_use]
     pub fn records(&self) -> impl DoubleEndedIterator<Item = &MemberRecord> + Clone {
         self.records.iter().map(|held| &held.record)
     }
