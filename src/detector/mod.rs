@@ -199,7 +199,12 @@ impl Detector {
         }
         peer.tries = 0;
         peer.quiet_since = running;
-        std::mem::take(&mut peer.suspected)
+        let recovered = std::mem::take(&mut peer.suspected);
+        if recovered {
+            // Where all are suspected nothing is due any more.
+            self.due = self.next_due(running);
+        }
+        recovered
     }
 
     /// An answer arrived to something that went out at `sent`.

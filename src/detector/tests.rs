@@ -317,3 +317,27 @@ proptest! {
         }
     }
 }
+
+#[test]
+fn a_node_that_suspected_all_looks_at_them_again_when_they_are_heard() {
+    let mut detector = Detector::new(1, DetectorSettings::default(), Time(0));
+    let mut wake = |detector: &mut Detector| {
+        let due = detector.deadline().expect("something is due");
+        for peer in detector.wake(due).probe {
+            detector.asked(peer, due);
+        }
+        due
+    };
+    let ends = |detector: &mut Detector, wake: &mut dyn FnMut(&mut Detector) -> Time| {
+        let mut now = Time(0);
+        while !detector.is_suspected(0) {
+            now = wake(detector);
+        }
+        now
+    };
+    let first = ends(&mut detector, &mut wake);
+    assert_eq!(detector.deadline(), None, "suspects are probed by another");
+    assert!(detector.heard(0, first + Duration::from_secs(1)));
+    let second = ends(&mut detector, &mut wake);
+    assert!(second > first + Duration::from_secs(1));
+}
