@@ -5,9 +5,9 @@
 //! cargo run --release --example detector               # 20 hours each
 //! cargo run --release --example detector -- --quick    # 2 hours each
 //! ```
-//! One node observes one peer. The detector of this library and the present rule of its nodes judge by what is asked of
-//! the peer; the two accrual detectors are models of the shapes that chitchat and Akka ship, with their default settings,
-//! and judge by the peer's heartbeats, one a second.
+//! One node observes one peer. The detector of this library and a fixed silence judge by what is asked of the peer; the
+//! two accrual detectors are models of the shapes that chitchat and Akka ship, with their default settings, and judge by
+//! the peer's heartbeats, one a second.
 
 use std::cmp::Reverse;
 use std::collections::{BinaryHeap, VecDeque};
@@ -308,7 +308,7 @@ impl Rule for Tries {
     }
 }
 
-/// What a node does at present: it suspects who was asked and is silent for 250 ms, and probes nobody before.
+/// A fixed silence: suspects who was asked and is silent for 250 ms, and probes nobody before.
 #[derive(Default)]
 struct Fixed {
     waiting: Option<u64>,

@@ -166,9 +166,13 @@ pub struct Timing {
     /// How long a replica may take before the next node is asked in its stead. Default 100 ms: above the p99.9 of a
     /// healthy replica, below a third of the paper's 300 ms SLA.
     pub fallback: Duration,
-    /// How long a peer that was asked something may stay silent before it is suspected, and skipped until it is heard
-    /// again. Default 250 ms.
+    /// How long a peer that was asked something may at least stay silent before it is suspected, and skipped until it is
+    /// heard again. It is asked again meanwhile; where messages get lost, or answers take long, it may take longer.
+    /// Default 250 ms.
     pub suspect: Duration,
+    /// A peer that was neither heard nor asked for so long is probed, so that its end is noticed without any request.
+    /// At most 8 such probes leave in this time. Default 5 s: a cluster at rest says little. [`Duration::MAX`]: never.
+    pub quiet: Duration,
     /// How long after an answer late replies are awaited for read repair. Default 50 ms.
     pub repair: Duration,
     /// The first pause between probes of a suspected peer; it doubles up to 16 times this. Default 100 ms.
@@ -200,6 +204,7 @@ impl Default for Timing {
             deadline: Duration::from_secs(2),
             fallback: Duration::from_millis(100),
             suspect: Duration::from_millis(250),
+            quiet: Duration::from_secs(5),
             repair: Duration::from_millis(50),
             probe: Duration::from_millis(100),
             handoff: Duration::from_millis(500),
@@ -261,6 +266,7 @@ impl Timing {
             ("deadline", self.deadline),
             ("fallback", self.fallback),
             ("suspect", self.suspect),
+            ("quiet", self.quiet),
             ("repair", self.repair),
             ("probe", self.probe),
             ("handoff", self.handoff),

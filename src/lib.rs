@@ -37,7 +37,6 @@ pub mod runtime;
 pub mod sim;
 pub mod status;
 pub mod storage;
-mod suspicion;
 #[cfg(feature = "sim")]
 pub mod testing;
 mod time;

@@ -21,7 +21,7 @@ declare -A floors=(
     [message]="$causality key merkle message"
     [codec]="$causality key merkle message codec"
     [hint]="$causality key storage hint"
-    [coordinate]="$causality key merkle message ring suspicion verdict coordinate"
+    [coordinate]="$causality key merkle message ring time detector verdict coordinate"
 )
 # Tests that take more time than all others of their module: only what those miss is shown to these. They are optimized
 # for it, which the others would not repay.

@@ -1188,11 +1188,13 @@ fn a_suspect_is_tried_again_until_it_answers() {
     assert_eq!(sim.stored(c, KEY), ["value"; 2], "the hints went home, too");
 }
 
-/// M5, §4.8.3: while there is no traffic nobody needs to know who is down, and nobody asks. (Owners that compare
-/// themselves are traffic.)
+/// M5, §4.8.3: while there is no traffic nobody needs to know who is down, and where quiet peers aren't probed nobody
+/// asks. (Owners that compare themselves are traffic.)
 #[test]
 fn without_traffic_nobody_is_suspected() {
-    let mut sim = unexchanged(5, 50);
+    let never = Duration::MAX;
+    let timing = Timing { exchange: never, scrub: never, quiet: never, ..Timing::default() };
+    let mut sim = Sim::builder(5, 50).timing(timing).build();
     sim.put(NodeId(1), KEY, "value").unwrap();
     sim.run_for(Duration::from_secs(5));
     let quiet = sim.trace();
@@ -1200,4 +1202,20 @@ fn without_traffic_nobody_is_suspected() {
     sim.run_for(Duration::from_secs(3_600));
     assert!(sim.events().is_empty());
     assert_eq!(sim.trace(), quiet, "something was said in an idle cluster");
+}
+
+/// Beyond §4.8.3: the first request after a quiet time need not find out who is down.
+#[test]
+fn a_quiet_peer_is_probed_now_and_then_and_its_end_noticed() {
+    let mut sim = unexchanged(5, 50);
+    sim.run_for(Duration::from_secs(60));
+    assert!(sim.events().is_empty(), "{:?}", sim.events());
+    sim.crash(NodeId(2));
+    sim.run_for(Duration::from_secs(7));
+    for node in [1, 3, 4, 5].map(NodeId) {
+        assert_eq!(sim.node(node).unwrap().suspects(), [NodeId(2)]);
+    }
+    sim.restart(NodeId(2));
+    sim.run_for(Duration::from_secs(3));
+    assert!(sim.members().into_iter().all(|node| sim.node(node).unwrap().suspects().is_empty()));
 }

@@ -13,9 +13,9 @@ use std::collections::BTreeSet;
 use std::time::Duration;
 
 use crate::config::Spread;
+use crate::detector::Detector;
 use crate::ids::{NodeId, PartitionId};
 use crate::ring::Layout;
-use crate::suspicion::Peers;
 use crate::time::Time;
 
 /// How long a node that was asked has kept the coordinator waiting.
@@ -65,7 +65,7 @@ pub(crate) struct Patience {
 #[derive(Clone, Copy)]
 pub(crate) struct Roster<'a> {
     pub(crate) layout: &'a Layout,
-    pub(crate) peers: &'a Peers,
+    pub(crate) peers: &'a Detector,
     /// The zone of each member, numbered from 0.
     pub(crate) zones: &'a [u8],
     pub(crate) me: NodeId,
@@ -116,8 +116,8 @@ impl Roster<'_> {
         owners.iter().copied().filter(eligible).min_by_key(|&node| (self.typical(node), node != self.me))
     }
 
-    fn typical(&self, node: NodeId) -> u64 {
-        if node == self.me { 0 } else { self.peers.typical(self.index(node)) }
+    fn typical(&self, node: NodeId) -> Duration {
+        if node == self.me { Duration::ZERO } else { self.peers.typical(self.index(node)) }
     }
 
     /// After how long another replica may be asked too.

@@ -17,9 +17,9 @@ use siphasher::sip128::{Hasher128, SipHasher13};
 
 use super::{Patience, Roster};
 use crate::config::{Mode, Spread};
+use crate::detector::Detector;
 use crate::ids::{NodeId, PartitionId, ZoneId};
 use crate::ring::{Layout, Member};
-use crate::suspicion::Peers;
 use crate::time::Time;
 
 const PARTITION: PartitionId = PartitionId(0);
@@ -29,7 +29,7 @@ const BEGIN: Time = Time(10_000_000);
 /// A cluster as a coordinator sees it: the owners are nodes 1 to n, the others stand in.
 struct World {
     layout: Layout,
-    peers: Peers,
+    peers: Detector,
     zones: Vec<u8>,
     me: NodeId,
 }
@@ -43,7 +43,12 @@ impl World {
         let owners = vec![nodes[..usize::from(n)].to_vec()];
         let layout = Layout::from_owners(n, members, owners).expect("a layout");
         let zones = (0..nodes.len()).map(zone).collect();
-        Self { layout, peers: Peers::new(nodes.len()), zones, me: NodeId(u64::from(me)) }
+        Self {
+            layout,
+            peers: Detector::new(nodes.len(), crate::detector::DetectorSettings::default(), Time(0)),
+            zones,
+            me: NodeId(u64::from(me)),
+        }
     }
 
     fn owners(&self) -> &[NodeId] {
@@ -60,8 +65,7 @@ impl World {
             self.owners().iter().rev().copied().filter(|&node| node != self.me).take(count).collect();
         for node in silent {
             let peer = self.index(node);
-            self.peers.asked(peer, Time(0));
-            assert!(self.peers.check(peer, BEGIN, PATIENCE.suspect));
+            self.peers.suspect(peer);
         }
         self
     }

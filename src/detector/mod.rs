@@ -16,8 +16,12 @@
 
 use std::time::Duration;
 
-use crate::suspicion::Latency;
+use crate::mutant::{self, Mutant};
 use crate::time::{Time, micros};
+
+mod latency;
+
+use latency::Latency;
 
 /// What a node knows of its peers' health, by their index. Told the time, owns no timer.
 #[derive(Clone, Debug)]
@@ -73,6 +77,8 @@ pub struct Woken {
 #[derive(Clone, Debug)]
 struct Peer {
     suspected: bool,
+    /// Neither probed nor judged.
+    ignored: bool,
     /// The first try since anything was heard, and the last, in running time.
     waiting: Option<(Time, Time)>,
     /// Tries since anything was heard.
@@ -94,7 +100,15 @@ const LEAST: u32 = 301;
 impl Peer {
     /// A tenth of all tries may fail, until more is known.
     fn new(now: Time) -> Self {
-        Self { suspected: false, waiting: None, tries: 0, quiet_since: now, failing: 102, latency: Latency::default() }
+        Self {
+            suspected: false,
+            ignored: false,
+            waiting: None,
+            tries: 0,
+            quiet_since: now,
+            failing: 102,
+            latency: Latency::default(),
+        }
     }
 
     /// What a failed try says, in thousandths of φ: −log₁₀ of how many fail anyway, rounded to the careful side.
@@ -128,9 +142,13 @@ impl Peer {
         self.tries - u32::from(running.since(last) < self.patience(settings))
     }
 
+    const fn is_watched(&self) -> bool {
+        !self.suspected && !self.ignored
+    }
+
     fn is_gone(&self, settings: &DetectorSettings, running: Time) -> bool {
         let silent = self.waiting.is_some_and(|(first, _)| running.since(first) >= settings.silence);
-        silent && self.failed(settings, running).saturating_mul(self.weight()) >= settings.threshold
+        silent && !self.ignored && self.failed(settings, running).saturating_mul(self.weight()) >= settings.threshold
     }
 }
 
@@ -151,6 +169,12 @@ impl Detector {
         own
     }
 
+    /// This one is the node itself, or nobody whose end would matter: it is never probed and never suspected.
+    pub fn ignore(&mut self, peer: usize) {
+        self.peers[peer].ignored = true;
+        self.due = self.next_due(self.last_quiet);
+    }
+
     /// Time has passed: to be called first, before what arrived is read.
     pub fn step(&mut self, now: Time) {
         let Some(due) = self.due.filter(|&due| due <= now) else { return };
@@ -166,6 +190,11 @@ impl Detector {
         }
         self.late = !self.late;
         self.due = Some(now);
+    }
+
+    #[cfg(test)]
+    pub(crate) fn suspect(&mut self, peer: usize) {
+        self.peers[peer].suspected = true;
     }
 
     /// Something that wants an answer goes out to a peer.
@@ -199,6 +228,9 @@ impl Detector {
         }
         peer.tries = 0;
         peer.quiet_since = running;
+        if mutant::is(Mutant::SuspectForEver) {
+            return false;
+        }
         let recovered = std::mem::take(&mut peer.suspected);
         if recovered {
             // Where all are suspected nothing is due any more.
@@ -212,6 +244,15 @@ impl Detector {
         self.peers[peer].latency.record(now.since(sent));
     }
 
+    /// Looks at one peer that keeps somebody waiting. True if it is suspected from now on.
+    pub fn judge(&mut self, peer: usize, now: Time) -> bool {
+        let running = self.running(now);
+        let peer = &mut self.peers[peer];
+        let gone = !peer.suspected && now >= self.hold && peer.is_gone(&self.settings, running);
+        peer.suspected |= gone;
+        gone
+    }
+
     /// Looks at everybody: whom to suspect, and whom to probe. Suspects aren't probed here, who doesn't answer is asked
     /// less and less often by whoever keeps their list.
     pub fn wake(&mut self, now: Time) -> Woken {
@@ -219,7 +260,7 @@ impl Detector {
         let running = self.running(now);
         let mut woken = Woken::default();
         let judge = now >= self.hold;
-        for (index, peer) in self.peers.iter_mut().enumerate().filter(|(_, peer)| !peer.suspected) {
+        for (index, peer) in self.peers.iter_mut().enumerate().filter(|(_, peer)| peer.is_watched()) {
             let Some((_, last)) = peer.waiting else { continue };
             if judge && peer.is_gone(&self.settings, running) {
                 peer.suspected = true;
@@ -273,7 +314,7 @@ impl Detector {
         self.peers[peer].latency.typical() > limit
     }
 
-    /// The peer's typical latency; zero while nothing is known.
+    /// The peer's typical latency: what reads order replicas by. Zero while nothing is known.
     #[must_use]
     pub fn typical(&self, peer: usize) -> Duration {
         self.peers[peer].latency.typical()
@@ -307,14 +348,14 @@ impl Detector {
         if self.settings.quiet == Duration::MAX || running.since(self.last_quiet) < self.settings.quiet / QUIET_PROBES {
             return None;
         }
-        let quiet = self.peers.iter().enumerate().filter(|(_, peer)| !peer.suspected && peer.waiting.is_none());
+        let quiet = self.peers.iter().enumerate().filter(|(_, peer)| peer.is_watched() && peer.waiting.is_none());
         let (index, peer) = quiet.min_by_key(|(_, peer)| peer.quiet_since)?;
         (running.since(peer.quiet_since) >= self.settings.quiet).then_some(index)
     }
 
     /// When something may have to be done, by the clock.
     fn next_due(&self, running: Time) -> Option<Time> {
-        let alive = || self.peers.iter().filter(|peer| !peer.suspected);
+        let alive = || self.peers.iter().filter(|peer| peer.is_watched());
         let tries = alive().filter_map(|peer| {
             let (first, last) = peer.waiting?;
             let silent = first + self.settings.silence;

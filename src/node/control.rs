@@ -21,6 +21,8 @@ use crate::time::{Time, micros};
 pub(super) enum Notice {
     /// This peer has not answered; skip it until it does.
     Suspected(NodeId),
+    /// This peer keeps the shard waiting, or was quiet for long: ask it for a sign.
+    Doubted(NodeId),
     /// This peer was suspected and has been heard.
     Recovered(NodeId),
 }
@@ -28,11 +30,25 @@ pub(super) enum Notice {
 #[derive(Debug)]
 pub(super) struct Control {
     layout: Arc<Layout>,
-    start: Start,
+    sequence: Sequence,
     first_pause: Duration,
     probes: BTreeMap<NodeId, Pending>,
-    next: u64,
     rng: Xoshiro256PlusPlus,
+}
+
+/// Numbers probes.
+#[derive(Debug)]
+struct Sequence {
+    start: Start,
+    next: u64,
+}
+
+impl Sequence {
+    fn probe(&mut self, node: NodeId) -> Output {
+        let request = RequestId { start: self.start, number: self.next };
+        self.next += 1;
+        Output::Send(node, Message::Probe(Probe { request }))
+    }
 }
 
 #[derive(Debug)]
@@ -44,7 +60,7 @@ struct Pending {
 impl Control {
     pub(super) fn new(layout: Arc<Layout>, start: Start, seed: u64, first_pause: Duration) -> Self {
         let rng = Xoshiro256PlusPlus::seed_from_u64(seed);
-        Self { layout, start, first_pause, probes: BTreeMap::new(), next: 0, rng }
+        Self { layout, sequence: Sequence { start, next: 0 }, first_pause, probes: BTreeMap::new(), rng }
     }
 
     pub(super) fn layout(&self) -> &Arc<Layout> {
@@ -56,8 +72,9 @@ impl Control {
         self.probes.keys().copied()
     }
 
-    pub(super) fn notice(&mut self, notice: Notice, now: Time) {
+    pub(super) fn notice(&mut self, notice: Notice, now: Time, out: &mut impl FnMut(Output)) {
         match notice {
+            Notice::Doubted(node) => out(self.sequence.probe(node)),
             Notice::Suspected(node) => {
                 self.probes.entry(node).or_insert(Pending { due: now, pause: self.first_pause });
             }
@@ -80,9 +97,7 @@ impl Control {
     pub(super) fn wake(&mut self, now: Time, out: &mut impl FnMut(Output)) {
         for (&node, pending) in &mut self.probes {
             if pending.due <= now {
-                let request = RequestId { start: self.start, number: self.next };
-                self.next += 1;
-                out(Output::Send(node, Message::Probe(Probe { request })));
+                out(self.sequence.probe(node));
                 // Jitter, lest all that lost sight of a node at once ask it at once for ever.
                 let quarter = micros(pending.pause) / 4;
                 pending.due = now + pending.pause + Duration::from_micros(self.rng.random_range(0..=quarter));

@@ -9,6 +9,7 @@ use super::shard::{Operation, Shard};
 use super::{Event, Output};
 use crate::admission::Work;
 use crate::causality::Update;
+use crate::detector::Detector;
 use crate::error::{Refusal, StorageError};
 use crate::hint::{HintStore, Kept, Outgoing};
 use crate::ids::{NodeId, PartitionId, RequestId};
@@ -17,7 +18,6 @@ use crate::message::{HintItem, Hints, HintsReply, Message};
 use crate::mutant::{self, Mutant};
 use crate::ring::Layout;
 use crate::storage::{Storage, Stored};
-use crate::suspicion::Peers;
 use crate::time::micros;
 use crate::wire::FormatError;
 
@@ -72,7 +72,7 @@ fn partition_at(layout: &Layout, position: u64) -> PartitionId {
 
 /// Who takes a hint: its target, or where that does not own its partition any more, the first owner within reach. It is a
 /// plain update, which the other owners get from that one.
-fn receiver(layout: &Layout, peers: &Peers, target: NodeId, position: u64) -> Option<NodeId> {
+fn receiver(layout: &Layout, peers: &Detector, target: NodeId, position: u64) -> Option<NodeId> {
     let owners = layout.owners(partition_at(layout, position));
     let named = if owners.contains(&target) { std::slice::from_ref(&target) } else { owners };
     let is_there = |node: &NodeId| layout.index_of(*node).is_some_and(|peer| !peers.is_suspected(peer));

@@ -274,13 +274,13 @@ impl<S: Storage> Node<S> {
     }
 
     fn exchange_notices(&mut self) {
+        let out = &mut self.control_out;
         for shard in &mut self.shards {
             while let Some(notice) = shard.notice() {
-                self.control.notice(notice, self.now.time);
+                self.control.notice(notice, self.now.time, &mut |output| out.push(output));
             }
         }
         if self.control.deadline().is_some_and(|due| due <= self.now.time) {
-            let out = &mut self.control_out;
             self.control.wake(self.now.time, &mut |output| out.push(output));
         }
     }

@@ -20,6 +20,7 @@ use super::{Counters, Event, Output};
 use crate::admission::Admission;
 use crate::causality::{Entry, HybridClock};
 use crate::coordinate::{Order, Roster};
+use crate::detector::Detector;
 use crate::error::{CompareError, GetError, ListError, OpenError, PutError, Refusal, StorageError};
 use crate::hint::HintStore;
 use crate::ids::{LayoutId, NodeId, PartitionId, RequestId, Ticket};
@@ -29,7 +30,6 @@ use crate::naming::NameStore;
 use crate::replica::Replica;
 use crate::request::{Reply, Request};
 use crate::storage::Storage;
-use crate::suspicion::Peers;
 use crate::time::{Now, Time};
 
 /// Anything that a shard waits for.
@@ -61,7 +61,7 @@ pub(super) struct Shard<S> {
     pub(super) replica: Replica,
     pub(super) hints: HintStore,
     pub(super) names: NameStore,
-    pub(super) peers: Peers,
+    pub(super) peers: Detector,
     pub(super) clock: HybridClock,
     pub(super) operations: Operations<Operation>,
     pub(super) lanes: Lanes,
@@ -86,8 +86,6 @@ pub(super) struct Shard<S> {
     pub(super) names_due: Option<Time>,
     /// The partition at which that goes on.
     pub(super) names_next: PartitionId,
-    /// When peers that were asked something are looked at, whether or not their requests are over.
-    suspect_due: Option<Time>,
     /// Reads that may still be hedged, in hundredths.
     pub(super) hedge_budget: u32,
     fenced: bool,
@@ -142,7 +140,10 @@ impl<S: Storage> Shard<S> {
         let (secret, start) = (shared.identity.secret, shared.actor.start);
         let mut names = NameStore::open(&storage, secret, shared.node, start, replica.partitions())?;
         replica.partitions().for_each(|partition| names.adopt(partition, replica.clock(partition)));
-        let peers = Peers::new(layout.members().len());
+        let mut peers = Detector::new(layout.members().len(), shared.detector(), now.time);
+        if let Some(own) = layout.index_of(shared.node) {
+            peers.ignore(own);
+        }
         let clock = HybridClock::new(shared.timing.skew);
         Ok(Self {
             index,
@@ -170,7 +171,6 @@ impl<S: Storage> Shard<S> {
             scrub_next: 0,
             names_due: None,
             names_next: PartitionId(0),
-            suspect_due: None,
             hedge_budget: 100,
             fenced: false,
             turned_away: VecDeque::new(),
@@ -257,10 +257,13 @@ impl<S: Storage> Shard<S> {
         if now.time >= self.handoff_due {
             self.handoff();
         }
-        if self.suspect_due.is_some_and(|due| now.time >= due) {
-            let members: Vec<NodeId> = self.shared.layout.members().iter().map(|member| member.node).collect();
-            members.into_iter().for_each(|node| self.check(node));
-            self.suspect_due = self.peers.waiting().map(|since| since + self.shared.timing.suspect);
+        if self.peers.deadline().is_some_and(|due| now.time >= due) {
+            let woken = self.peers.wake(now.time);
+            woken.suspected.into_iter().for_each(|peer| self.suspects(peer));
+            for peer in woken.probe {
+                self.peers.asked(peer, now.time);
+                self.notices.push_back(Notice::Doubted(self.shared.layout.members()[peer].node));
+            }
         }
         if self.names_due.is_some_and(|due| now.time >= due) {
             self.tend_names();
@@ -286,7 +289,7 @@ impl<S: Storage> Shard<S> {
     ///
     /// What it says of itself proves nothing: a node that can be heard but not reached would be asked for ever.
     pub(super) fn heard(&mut self, peer: usize, now: Now) {
-        if self.peers.heard(peer) {
+        if self.peers.heard(peer, now.time) {
             self.set_now(now);
             let node = self.shared.layout.members()[peer].node;
             self.notices.push_back(Notice::Recovered(node));
@@ -301,14 +304,20 @@ impl<S: Storage> Shard<S> {
     /// Looks whether a peer has been silent for too long.
     pub(super) fn check(&mut self, node: NodeId) {
         let Some(peer) = self.shared.layout.index_of(node).filter(|_| node != self.shared.node) else { return };
-        if self.peers.check(peer, self.now.time, self.shared.timing.suspect) {
-            self.notices.push_back(Notice::Suspected(node));
-            self.lanes.say(Output::Event(Event::Suspected(node)));
+        if self.peers.judge(peer, self.now.time) {
+            self.suspects(peer);
         }
+    }
+
+    fn suspects(&mut self, peer: usize) {
+        let node = self.shared.layout.members()[peer].node;
+        self.notices.push_back(Notice::Suspected(node));
+        self.lanes.say(Output::Event(Event::Suspected(node)));
     }
 
     pub(super) fn set_now(&mut self, now: Now) {
         self.now = now;
+        self.peers.step(now.time);
         self.replica.tell_time(now.wall);
     }
 
@@ -396,7 +405,7 @@ impl<S: Storage> Shard<S> {
             self.operations.deadline(),
             handoff,
             sweep,
-            self.suspect_due,
+            self.peers.deadline(),
             exchange,
             self.building_due,
             self.names_due,
@@ -472,7 +481,6 @@ impl<S: Storage> Shard<S> {
         // Another shard of this node always answers.
         if let Some(peer) = self.shared.layout.index_of(node).filter(|_| node != self.shared.node) {
             self.peers.asked(peer, self.now.time);
-            self.suspect_due.get_or_insert(self.now.time + self.shared.timing.suspect);
         }
         self.lanes.say(Output::Send(node, message));
     }
@@ -481,7 +489,6 @@ impl<S: Storage> Shard<S> {
     pub(super) fn ask_with_state(&mut self, node: NodeId, message: Message) {
         if let Some(peer) = self.shared.layout.index_of(node) {
             self.peers.asked(peer, self.now.time);
-            self.suspect_due.get_or_insert(self.now.time + self.shared.timing.suspect);
         }
         self.lanes.reveal(Output::Send(node, message));
     }

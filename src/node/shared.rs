@@ -6,10 +6,10 @@ use super::setup::{Keyspace, Setup};
 use crate::causality::Identity;
 use crate::config::{ConfigError, Limits, Timing};
 use crate::coordinate::{Patience, Roster};
+use crate::detector::{Detector, DetectorSettings};
 use crate::ids::{Actor, KeyspaceId, NodeId, Start};
 use crate::replica::Cap;
 use crate::ring::Layout;
-use crate::suspicion::Peers;
 
 /// What all shards of a node know and nobody changes.
 #[derive(Debug)]
@@ -54,9 +54,15 @@ impl Shared {
         })
     }
 
-    pub(super) fn roster<'a>(&'a self, peers: &'a Peers) -> Roster<'a> {
+    pub(super) fn roster<'a>(&'a self, peers: &'a Detector) -> Roster<'a> {
         let slow = self.timing.fallback;
         Roster { layout: &self.layout, peers, zones: &self.zones, me: self.node, slow }
+    }
+
+    pub(super) fn detector(&self) -> DetectorSettings {
+        let silence = self.timing.suspect;
+        // Five tries fit into the silence after which a peer is suspected: three that fail tell, where little is lost.
+        DetectorSettings { silence, retry: silence / 5, quiet: self.timing.quiet, ..DetectorSettings::default() }
     }
 
     pub(super) fn patience(&self) -> Patience {

@@ -186,12 +186,13 @@ fn has_all(sim: &Sim, node: NodeId, keys: &[String]) {
 /// from what nobody has kept: after a while owners are compared beside it.
 #[test]
 fn what_hints_bring_home_no_exchange_brings_again_unless_they_take_too_long() {
-    for (exchange, twice) in [(Duration::from_secs(5), false), (Duration::from_millis(5), true)] {
-        let timing = Timing { exchange, ..Timing::default() };
-        let (mut sim, away, keys, _) = missed_by_many(Sim::builder(6, 9).timing(timing).build());
+    for (exchange, twice) in [(Duration::from_secs(5), false), (Duration::from_millis(100), true)] {
+        let (timing, limits) =
+            (Timing { exchange, ..Timing::default() }, Limits { hint_batch: 2, ..Limits::default() });
+        let (mut sim, away, keys, _) = missed_by_many(Sim::builder(6, 9).timing(timing).limits(limits).build());
         sim.network.slow(away, Duration::from_millis(30));
         sim.restart(away);
-        sim.run_for(Duration::from_secs(12));
+        sim.run_for(Duration::from_secs(20));
         has_all(&sim, away, &keys);
         assert_eq!((sim.debt().is_empty(), sim.counters().exchanged > 0), (true, twice), "{exchange:?}");
     }

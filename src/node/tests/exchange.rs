@@ -346,8 +346,10 @@ fn answers_of_another_step_partition_peer_or_life_change_nothing() {
         assert!(rows(&story.node) == before);
     }
     // The exchange goes on as if nothing had been said.
-    story.hear(PEER, Message::Told(good));
+    let sent = story.hear(PEER, Message::Told(good));
     assert!(rows(&story.node) != before);
+    let next = self::ask(&sent).expect("there may be more");
+    assert_eq!(story.tell(&next, Answer::Nothing), None);
     // And one over the trees ends when another life answers.
     for (start, losses) in [(6, 0), (5, 1)] {
         let ask = story.keys();

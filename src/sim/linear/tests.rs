@@ -231,7 +231,7 @@ fn simulated(seed: u64, tail: Duration, alone: bool) -> Vec<Operation> {
     let quorum = Quorum::new(3, 1, 3).expect("a quorum");
     let keyspace = Keyspace::new("default").quorum(quorum).mode(Mode::Strict).reconciler(LastWriteWins);
     // What is said between requests would only be more steps of the simulation.
-    let timing = Timing { exchange: Duration::MAX, ..Timing::default() };
+    let timing = Timing { exchange: Duration::MAX, quiet: Duration::MAX, ..Timing::default() };
     let builder = Sim::builder(5, seed).keyspaces(vec![keyspace.clone()]);
     let mut sim = builder.timing(timing).encode(false).build();
     sim.network.tail = tail;
@@ -310,7 +310,7 @@ fn strict_quorums_are_regular_and_where_they_are_not_atomic_the_checker_says_whi
 fn where_nothing_overlaps_strict_quorums_are_one_copy() {
     for seed in 0..20 {
         let history = simulated(seed, Duration::from_millis(20), true);
-        assert!(history.len() > 50, "{} operations", history.len());
+        assert!(history.len() > 40, "{} operations", history.len());
         assert_eq!(check(&history), Ok(()), "seed {seed}");
     }
 }

@@ -12,9 +12,9 @@ mod put;
 use std::time::Duration;
 
 use crate::coordinate::{Patience, Roster, Wait};
+use crate::detector::Detector;
 use crate::ids::{NodeId, PartitionId, ZoneId};
 use crate::ring::{Layout, Member};
-use crate::suspicion::Peers;
 use crate::time::Time;
 
 const PARTITION: PartitionId = PartitionId(0);
@@ -24,7 +24,7 @@ const START: Time = Time(7_000_000);
 /// A cluster as one node sees it. Nodes 1 to 3 own the only partition.
 struct World {
     layout: Layout,
-    peers: Peers,
+    peers: Detector,
     zones: Vec<u8>,
     me: NodeId,
 }
@@ -47,7 +47,12 @@ impl World {
         let member = |(name, &zone): (u64, &u8)| Member::new(NodeId(name)).zone(ZoneId(zone.into()));
         let members: Vec<_> = (1..).zip(zones).map(member).collect();
         let layout = Layout::from_owners(3, members, vec![[1, 2, 3].map(NodeId).to_vec()]).unwrap();
-        Self { layout, peers: Peers::new(zones.len()), zones: zones.to_vec(), me: NodeId(me) }
+        Self {
+            layout,
+            peers: Detector::new(zones.len(), crate::detector::DetectorSettings::default(), Time(0)),
+            zones: zones.to_vec(),
+            me: NodeId(me),
+        }
     }
 
     fn roster(&self) -> Roster<'_> {
@@ -57,8 +62,7 @@ impl World {
 
     fn suspect(mut self, names: &[u64]) -> Self {
         for &name in names {
-            self.peers.asked(name as usize - 1, Time(0));
-            assert!(self.peers.check(name as usize - 1, START, PATIENCE.suspect));
+            self.peers.suspect(name as usize - 1);
         }
         self
     }
@@ -123,7 +127,7 @@ fn a_node_does_not_suspect_itself_or_find_itself_slow() {
     let roster = world.roster();
     assert_eq!([1, 2, 3].map(|name| roster.is_suspected(node(name))), [false, false, true]);
     assert_eq!([1, 2, 3, 4].map(|name| roster.is_slow(node(name))), [false, false, true, false]);
-    assert_eq!([1, 2, 3].map(|name| roster.typical(node(name))), [0, 0, 51_000]);
+    assert_eq!([1, 2, 3].map(|name| roster.typical(node(name))), [0, 0, 51].map(Duration::from_millis));
 }
 
 #[test]
