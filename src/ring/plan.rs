@@ -30,6 +30,49 @@ pub enum PlanError {
         /// How many copies were asked for.
         n: u8,
     },
+    /// A layout keeps its number of copies.
+    #[error("the layout keeps {n} copies, and that never changes: {asked} were asked for")]
+    CopiesAreFixed {
+        /// How many it keeps.
+        n: u8,
+        /// How many were asked for.
+        asked: u8,
+    },
+    /// A layout keeps its number of partitions.
+    #[error("the layout has {partitions} partitions, and that never changes: {asked} were asked for")]
+    PartitionsAreFixed {
+        /// How many it has.
+        partitions: u32,
+        /// How many were asked for.
+        asked: u32,
+    },
+    /// A node is to leave, to be adjusted, to be replaced or declared gone that is no member of the current layout.
+    #[error("{node} is not a member")]
+    NotAMember {
+        /// Which.
+        node: NodeId,
+    },
+    /// A node that is replaced or declared gone is a member of the next layout. It comes back under a new name.
+    #[error("{node} is replaced or gone, and wanted")]
+    StillWanted {
+        /// Which.
+        node: NodeId,
+    },
+    /// A node that replaces another is a member already.
+    #[error("{node} can't replace another: it is a member already")]
+    ReplacementIsMember {
+        /// Which.
+        node: NodeId,
+    },
+    /// A node is replaced twice, replaces two, or both.
+    #[error("{node} is named in two replacements")]
+    RepeatedReplacement {
+        /// Which.
+        node: NodeId,
+    },
+    /// The current layout has the last version that there is. Only a forged one can have it.
+    #[error("there are no more versions of layouts")]
+    LastVersion,
     /// No layout can be like this.
     #[error(transparent)]
     Layout(#[from] LayoutError),
@@ -106,34 +149,70 @@ pub fn plan_first(members: &[Member], n: u8, partitions: u32) -> Result<FirstPla
     if partitions > Layout::MAX_PARTITIONS {
         return Err(LayoutError::TooManyPartitions { partitions: partitions as usize }.into());
     }
-    if members.len() < usize::from(n) {
-        return Err(PlanError::TooFewMembers { members: members.len(), n });
+    let frame = Frame::new(members, n, partitions)?;
+    let shares = frame.shares(&vec![0; frame.members.len()]);
+    let warnings = frame.warnings(&shares);
+    let task = spread::Task { zone_of: &frame.zone_of, shares: &shares, n: usize::from(n), q: partitions };
+    let owners = spread::owners(&task);
+    let shares = frame.members.iter().map(|member| member.node).zip(shares).collect();
+    let layout = Layout::from_parts(NO_PARENT, 1, n, frame.members, &owners)?;
+    Ok(FirstPlan { layout, shares, warnings })
+}
+
+/// What is to be placed on whom.
+pub(super) struct Frame {
+    /// Sorted by node.
+    pub(super) members: Vec<Member>,
+    /// The zones, sorted.
+    pub(super) names: Vec<ZoneId>,
+    /// The zone of each member, as an index into `names`.
+    pub(super) zone_of: Vec<usize>,
+    /// The weights of each zone's members.
+    weights: Vec<Vec<u32>>,
+    /// The zone rule.
+    pub(super) bounds: Vec<Bounds>,
+    pub(super) n: u8,
+    pub(super) q: u32,
+}
+
+impl Frame {
+    /// Of members that passed [`checked_members`].
+    pub(super) fn new(members: Vec<Member>, n: u8, q: u32) -> Result<Self, PlanError> {
+        if members.len() < usize::from(n) {
+            return Err(PlanError::TooFewMembers { members: members.len(), n });
+        }
+        let mut names: Vec<ZoneId> = members.iter().map(|member| member.zone).collect();
+        names.sort_unstable();
+        names.dedup();
+        let zone_of: Vec<usize> =
+            members.iter().map(|member| names.partition_point(|name| *name < member.zone)).collect();
+        let mut weights: Vec<Vec<u32>> = vec![Vec::new(); names.len()];
+        for (member, &zone) in members.iter().zip(&zone_of) {
+            weights[zone].push(member.weight);
+        }
+        let sizes: Vec<u32> = weights.iter().map(|weights| weights.len() as u32).collect();
+        let bounds = shares::bounds(&sizes, u32::from(n));
+        Ok(Self { members, names, zone_of, weights, bounds, n, q })
     }
-    let mut names: Vec<ZoneId> = members.iter().map(|member| member.zone).collect();
-    names.sort_unstable();
-    names.dedup();
-    let zone_of: Vec<usize> = members.iter().map(|member| names.partition_point(|name| *name < member.zone)).collect();
-    let mut weights: Vec<Vec<u32>> = vec![Vec::new(); names.len()];
-    for (member, &zone) in members.iter().zip(&zone_of) {
-        weights[zone].push(member.weight);
-    }
-    let sizes: Vec<u32> = weights.iter().map(|weights| weights.len() as u32).collect();
-    let bounds = shares::bounds(&sizes, u32::from(n));
-    let by_zone = shares::shares(&weights, &bounds, u32::from(n), partitions);
-    let mut next = vec![0; names.len()];
-    let shares: Vec<u32> = zone_of
-        .iter()
-        .map(|&zone| {
+
+    /// How many partitions each member owns, as near as can be to the `now` that it owns already.
+    pub(super) fn shares(&self, now: &[u32]) -> Vec<u32> {
+        let mut by_zone: Vec<Vec<u32>> = vec![Vec::new(); self.names.len()];
+        for (&zone, &now) in self.zone_of.iter().zip(now) {
+            by_zone[zone].push(now);
+        }
+        let by_zone = shares::shares(&self.weights, &self.bounds, u32::from(self.n), self.q, &by_zone);
+        let mut next = vec![0; self.names.len()];
+        let share = |&zone: &usize| {
             next[zone] += 1;
             by_zone[zone][next[zone] - 1]
-        })
-        .collect();
-    let warnings = warnings(&members, &shares, &names, &zone_of, &bounds, n);
-    let task = spread::Task { zone_of: &zone_of, shares: &shares, n: usize::from(n), q: partitions };
-    let owners = spread::owners(&task);
-    let shares = members.iter().map(|member| member.node).zip(shares).collect();
-    let layout = Layout::from_parts(NO_PARENT, 1, n, members, &owners)?;
-    Ok(FirstPlan { layout, shares, warnings })
+        };
+        self.zone_of.iter().map(share).collect()
+    }
+
+    pub(super) fn warnings(&self, shares: &[u32]) -> Vec<PlanWarning> {
+        warnings(&self.members, shares, &self.names, &self.zone_of, &self.bounds, self.n)
+    }
 }
 
 fn warnings(

@@ -44,27 +44,41 @@ pub(super) fn bounds(sizes: &[u32], n: u32) -> Vec<Bounds> {
 
 /// How many of `q` partitions, each owned `n` times, each member of each zone owns. `weights[zone]` are the weights of
 /// the zone's members, `bounds[zone]` what [`bounds`] gave; there are at least `n` members.
-pub(super) fn shares(weights: &[Vec<u32>], bounds: &[Bounds], n: u32, q: u32) -> Vec<Vec<u32>> {
+///
+/// `now` is what each owns already. Of the members whose quota is no whole number, those are rounded up first that
+/// need not get anything for it; then those that rounding down takes most from.
+pub(super) fn shares(weights: &[Vec<u32>], bounds: &[Bounds], n: u32, q: u32, now: &[Vec<u32>]) -> Vec<Vec<u32>> {
     let total = u128::from(n) * u128::from(q);
     let rates = rates(weights, bounds, total, q);
-    // What each zone gets: its quota rounded down, and one more for the largest remainders.
-    let quotas: Vec<_> = weights.iter().zip(&rates).map(|(weights, rate)| zone_at(weights, *rate, q)).collect();
-    let mut zones: Vec<u128> = quotas.iter().map(|quota| quota.top / quota.bottom).collect();
+    let quotas: Vec<Vec<Fraction>> = weights
+        .iter()
+        .zip(&rates)
+        .map(|(weights, rate)| weights.iter().map(|&weight| member_at(weight, *rate, q)).collect())
+        .collect();
+    let mut shares: Vec<Vec<u32>> =
+        quotas.iter().map(|quotas| quotas.iter().map(|quota| (quota.top / quota.bottom) as u32).collect()).collect();
+    let given = |shares: &[u32]| shares.iter().map(|&share| u128::from(share)).sum::<u128>();
+    // What each zone gets: its quota rounded down, and one more for some.
+    let of_zones: Vec<_> = weights.iter().zip(&rates).map(|(weights, rate)| zone_at(weights, *rate, q)).collect();
+    let mut zones: Vec<u128> = of_zones.iter().map(|quota| quota.top / quota.bottom).collect();
     let missing = total - zones.iter().sum::<u128>();
-    for zone in largest_remainders(&quotas, missing) {
+    let has_more = |zone: usize, member: usize| now[zone][member] > shares[zone][member];
+    let free = |zone: usize| {
+        let fractional = |member: &usize| !quotas[zone][*member].top.is_multiple_of(quotas[zone][*member].bottom);
+        let all = (0..quotas[zone].len()).filter(fractional).filter(|&member| has_more(zone, member)).count();
+        zones[zone] - given(&shares[zone]) < all as u128
+    };
+    for zone in rounded_up(&of_zones, missing, free) {
         zones[zone] += 1;
     }
     // The same within each zone.
-    let within = |((weights, rate), zone): ((&Vec<u32>, &Fraction), &u128)| {
-        let quotas: Vec<_> = weights.iter().map(|&weight| member_at(weight, *rate, q)).collect();
-        let mut shares: Vec<u32> = quotas.iter().map(|quota| (quota.top / quota.bottom) as u32).collect();
-        let missing = zone - shares.iter().map(|&share| u128::from(share)).sum::<u128>();
-        for member in largest_remainders(&quotas, missing) {
-            shares[member] += 1;
+    for (zone, quotas) in quotas.iter().enumerate() {
+        let missing = zones[zone] - given(&shares[zone]);
+        for member in rounded_up(quotas, missing, |member| now[zone][member] > shares[zone][member]) {
+            shares[zone][member] += 1;
         }
-        shares
-    };
-    weights.iter().zip(&rates).zip(&zones).map(within).collect()
+    }
+    shares
 }
 
 /// For each zone, how many partitions a member gets for each unit of weight.
@@ -134,11 +148,15 @@ fn zone_at(weights: &[u32], rate: Fraction, q: u32) -> Fraction {
     Fraction { top: weights.iter().map(|&weight| member_at(weight, rate, q).top).sum(), bottom: rate.bottom }
 }
 
-/// The indices of the `count` quotas that rounding down takes most from; of equal ones the first.
-fn largest_remainders(quotas: &[Fraction], count: u128) -> Vec<usize> {
+/// The indices of the `count` quotas to round up: of those that are no whole numbers the free ones first, then those
+/// that rounding down takes most from; of equal ones the first.
+fn rounded_up(quotas: &[Fraction], count: u128, free: impl Fn(usize) -> bool) -> Vec<usize> {
     let remainder = |at: usize| Fraction { top: quotas[at].top % quotas[at].bottom, bottom: quotas[at].bottom };
-    let mut order: Vec<usize> = (0..quotas.len()).collect();
-    order.sort_by(|&a, &b| remainder(b).compare(&remainder(a)).then(a.cmp(&b)));
+    let mut order: Vec<(bool, usize)> =
+        (0..quotas.len()).filter(|&at| remainder(at).top != 0).map(|at| (!free(at), at)).collect();
+    order.sort_by(|&(a_costs, a), &(b_costs, b)| {
+        a_costs.cmp(&b_costs).then_with(|| remainder(b).compare(&remainder(a))).then(a.cmp(&b))
+    });
     order.truncate(count as usize);
-    order
+    order.into_iter().map(|(_, at)| at).collect()
 }

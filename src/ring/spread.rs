@@ -18,11 +18,21 @@ pub(super) struct Task<'a> {
 pub(super) fn owners(task: &Task<'_>) -> Vec<u32> {
     let mut owners = sets(task);
     let order = Order::new(task, &owners);
-    order.first(&mut owners);
+    order.first(&mut owners, |_| true);
     for place in 1..task.n {
-        order.next(&mut owners, place);
+        order.next(&mut owners, place, |_| true);
     }
     owners
+}
+
+/// Puts the owners of those partitions in order again that are `changed`, and of others as far as first owners can't
+/// be as many of each as they should be without.
+pub(super) fn reorder(task: &Task<'_>, owners: &mut [u32], changed: &[bool]) {
+    let order = Order::new(task, owners);
+    order.first(owners, |partition| changed[partition]);
+    for place in 1..task.n {
+        order.next(owners, place, |partition| changed[partition]);
+    }
 }
 
 /// The owners of each partition, in no particular order.
@@ -187,11 +197,17 @@ impl<'a> Order<'a> {
         Self { n: task.n, shares: task.shares, of_member }
     }
 
-    /// Decides the first owners: each member is it in its share divided by `n`, rounded down or up.
-    fn first(&self, owners: &mut [u32]) {
+    /// Decides the first owners, of partitions that are open and where it must be of others: each member is it in its
+    /// share divided by `n`, rounded down or up.
+    fn first(&self, owners: &mut [u32], is_open: impl Fn(usize) -> bool) {
         let n = self.n as u32;
         let mut held = vec![0_u32; self.shares.len()];
-        for (partition, row) in owners.chunks_mut(self.n).enumerate() {
+        owners
+            .chunks(self.n)
+            .enumerate()
+            .filter(|&(at, _)| !is_open(at))
+            .for_each(|(_, row)| held[row[0] as usize] += 1);
+        for (partition, row) in owners.chunks_mut(self.n).enumerate().filter(|&(partition, _)| is_open(partition)) {
             let least_filled = |&at: &usize| {
                 let member = row[at] as usize;
                 // What part of its share, in 2³² parts.
@@ -216,13 +232,17 @@ impl<'a> Order<'a> {
         }
     }
 
-    /// Decides the owners in `place`, not the first, those before it being decided.
-    fn next(&self, owners: &mut [u32], place: usize) {
+    /// Decides the owners in `place`, not the first, of partitions that are open, those before it being decided.
+    fn next(&self, owners: &mut [u32], place: usize, is_open: impl Fn(usize) -> bool) {
         let mut held = vec![0_u32; self.shares.len()];
         let mut follows = Tally::new(self.shares.len(), owners.len() / self.n);
+        for (_, row) in owners.chunks(self.n).enumerate().filter(|&(partition, _)| !is_open(partition)) {
+            held[row[place] as usize] += 1;
+            follows.add(row[place - 1] as usize, row[place] as usize);
+        }
         // Each round but the first sees the choices of the one before.
         for round in 0..3 {
-            for (partition, row) in owners.chunks_mut(self.n).enumerate() {
+            for (partition, row) in owners.chunks_mut(self.n).enumerate().filter(|&(partition, _)| is_open(partition)) {
                 let (before, open) = row.split_at_mut(place);
                 let previous = before[place - 1] as usize;
                 if round > 0 {

@@ -9,6 +9,8 @@ use crate::hash::{Purpose, keyless};
 use crate::ids::{LayoutId, NodeId, PartitionId, ZoneId};
 use crate::wire::FormatError;
 
+mod plans;
+
 fn nodes(names: &[u64]) -> Vec<NodeId> {
     names.iter().copied().map(NodeId).collect()
 }
