@@ -17,7 +17,7 @@ use siphasher::sip128::{Hasher128, SipHasher13};
 
 use super::{Patience, Roster};
 use crate::config::{Mode, Spread};
-use crate::detector::Detector;
+use crate::detector::{Detector, DetectorSettings};
 use crate::ids::{NodeId, PartitionId, ZoneId};
 use crate::ring::{Layout, Member};
 use crate::time::Time;
@@ -45,7 +45,7 @@ impl World {
         let zones = (0..nodes.len()).map(zone).collect();
         Self {
             layout,
-            peers: Detector::new(nodes.len(), crate::detector::DetectorSettings::default(), Time(0)),
+            peers: Detector::new(nodes.len(), DetectorSettings::default(), Time(0)),
             zones,
             me: NodeId(u64::from(me)),
         }

@@ -289,6 +289,8 @@ impl<S: Storage> Shard<S> {
     ///
     /// What it says of itself proves nothing: a node that can be heard but not reached would be asked for ever.
     pub(super) fn heard(&mut self, peer: usize, now: Now) {
+        // If this node stood still until now, that was not the peer's silence.
+        self.peers.step(now.time);
         if self.peers.heard(peer, now.time) {
             self.set_now(now);
             let node = self.shared.layout.members()[peer].node;

@@ -12,7 +12,7 @@ mod put;
 use std::time::Duration;
 
 use crate::coordinate::{Patience, Roster, Wait};
-use crate::detector::Detector;
+use crate::detector::{Detector, DetectorSettings};
 use crate::ids::{NodeId, PartitionId, ZoneId};
 use crate::ring::{Layout, Member};
 use crate::time::Time;
@@ -49,7 +49,7 @@ impl World {
         let layout = Layout::from_owners(3, members, vec![[1, 2, 3].map(NodeId).to_vec()]).unwrap();
         Self {
             layout,
-            peers: Detector::new(zones.len(), crate::detector::DetectorSettings::default(), Time(0)),
+            peers: Detector::new(zones.len(), DetectorSettings::default(), Time(0)),
             zones: zones.to_vec(),
             me: NodeId(me),
         }
