@@ -752,6 +752,9 @@ mod tests {
             0xac, 2, 0xec, 0x13, 0, 0, 0, 0, 0, 0, 0, 1, 7, 0, // node 300, its start, no base, one range: 9 alone
         ];
         assert_eq!(bytes, expected);
+        let mut rows = Vec::new();
+        set.encode_rows(&mut rows);
+        assert_eq!(rows, expected[1..], "what follows the first byte");
         assert_eq!(format!("{set:?}"), "{n1@11.1-2,4-5 n300@13ec.9}");
     }
 
