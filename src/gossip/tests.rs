@@ -512,9 +512,11 @@ proptest! {
             }
             (0..rounds_between).for_each(|_| world.round());
         }
-        // Whoever is removed isn't told: it hears when it asks.
+        // Whoever is removed isn't told: it hears when it asks. Where a third of all messages is lost one of five talks of
+        // four messages comes to its end, and the last of several such nodes takes a while.
         let rounds = world.rounds_to_agree();
-        prop_assert!(rounds <= 40, "{rounds} rounds");
+        let most = if loss <= 10 { 40 } else { 150 };
+        prop_assert!(rounds <= most, "{rounds} rounds");
     }
 
     #[test]
