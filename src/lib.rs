@@ -3,8 +3,10 @@
 #![deny(clippy::print_stdout, clippy::print_stderr, reason = "a library reports by events and returns")]
 
 mod admission;
+mod ballot;
 mod bytes;
 pub mod causality;
+pub mod change;
 mod codec;
 pub mod config;
 mod coordinate;

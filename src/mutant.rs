@@ -159,6 +159,40 @@ mutants! {
     RefillAfterOne = "refill-after-one",
     /// A frame's checksum is not looked at.
     IgnoreChecksum = "ignore-checksum",
+    /// A write doesn't promise the layouts that it names.
+    WriteKeepsPromise = "write-keeps-promise",
+    /// A replica takes writes that don't name what it has promised.
+    WriteIgnoresPromise = "write-ignores-promise",
+    /// A replica takes writes that don't name what it has sealed for.
+    WriteIgnoresSeals = "write-ignores-seals",
+    /// A replica serves requests that know less of what is decided than it does.
+    OldFloorPasses = "old-floor-passes",
+    /// A replica that has sealed still answers reads of the earlier layouts.
+    ReadIgnoresSeals = "read-ignores-seals",
+    /// What was acknowledged still counts when a write names more layouts.
+    KeepAcksWhenNamingMore = "keep-acks-when-naming-more",
+    /// What was acknowledged still counts when another layout is decided.
+    KeepAcksWhenFloorRises = "keep-acks-when-floor-rises",
+    /// A replica promises the layout that comes first, and no other until that is decided.
+    FirstCome = "first-come",
+    /// A replica seals for a layout below what it has promised.
+    SealBelowPromise = "seal-below-promise",
+    /// A replica remembers the last layout that it has sealed for.
+    TopSealOnly = "top-seal-only",
+    /// An owner holds a layout without having promised it.
+    HoldWithoutPromise = "hold-without-promise",
+    /// One owner that holds a layout is enough.
+    OneHolder = "one-holder",
+    /// A new owner collects from one owner of each layout.
+    CollectFromOne = "collect-from-one",
+    /// A new owner collects from the decided layout alone.
+    LeaveOutRivals = "leave-out-rivals",
+    /// One seal in each layout decides.
+    DecideByOneSeal = "decide-by-one-seal",
+    /// A former owner drops its copy though it has promised a later layout.
+    DeleteWhilePending = "delete-while-pending",
+    /// A former owner drops its copy without asking.
+    DeleteUncovered = "delete-uncovered",
 }
 
 #[cfg(feature = "mutants")]

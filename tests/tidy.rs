@@ -8,9 +8,9 @@ use std::path::{Path, PathBuf};
 /// the machines don't know one another. A new module must be placed here.
 const FLOORS: [&[&str]; 6] = [
     &["bytes", "config", "dots", "error", "hash", "ids", "key", "mutant", "time", "wire"],
-    &["admission", "causality", "detector", "members", "merkle", "names", "ring", "status", "verdict"],
+    &["admission", "ballot", "causality", "detector", "members", "merkle", "names", "ring", "status", "verdict"],
     &["codec", "message", "reconcile", "request", "storage", "transport"],
-    &["coordinate", "exchange", "gossip", "hint", "naming", "replica"],
+    &["change", "coordinate", "exchange", "gossip", "hint", "naming", "replica"],
     &["node"],
     &["runtime", "sim", "testing", "transports"],
 ];

@@ -18,6 +18,7 @@
 //! The same seed and the same calls give the same run, byte for byte: [`Sim::trace`] is its fingerprint.
 
 pub mod campaign;
+pub mod change;
 mod disk;
 pub mod linear;
 mod network;

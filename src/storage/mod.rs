@@ -146,17 +146,22 @@ impl Batch {
     }
 }
 
-/// Proof that a write was made, or was there already: without it no `WriteReply` that says so can be queued.
+/// Proof that a write was made, or was there already: without it no `WriteReply` that says so can be queued, and no
+/// ballot told.
 ///
 /// It is minted here alone, beside the one call of [`Storage::write`] that writes data; the other names an empty storage.
 #[must_use]
 #[derive(Debug)]
-pub(crate) struct Stored {
+pub struct Stored {
     wrote: bool,
 }
 
 impl Stored {
-    pub(crate) fn write<S: Storage>(storage: &mut S, batch: &Batch) -> Result<Self, StorageError> {
+    /// Writes a batch; one without writes needs none.
+    ///
+    /// # Errors
+    /// As [`Storage::write`]; nothing of the batch was written.
+    pub fn write<S: Storage>(storage: &mut S, batch: &Batch) -> Result<Self, StorageError> {
         if batch.is_empty() {
             return Ok(Self { wrote: false });
         }
