@@ -187,6 +187,8 @@ mutants! {
     CollectFromOne = "collect-from-one",
     /// A new owner collects from the decided layout alone.
     LeaveOutRivals = "leave-out-rivals",
+    /// A new owner leaves out what is decided, where few owners of an earlier layout know it.
+    LeaveOutFloors = "leave-out-floors",
     /// One seal in each layout decides.
     DecideByOneSeal = "decide-by-one-seal",
     /// A former owner drops its copy though it has promised a later layout.

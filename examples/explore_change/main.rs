@@ -93,6 +93,11 @@ fn scenarios() -> Vec<(&'static str, bool, Scenario)> {
             new(&[0b0011, 0b1100, 0b0011], 2, 2).silent(&[0, 0b1100]),
         ),
         ("N=1, three layouts, the last is the first owner's", false, new(&[1, 2, 4, 1], 1, 1).silent(&[0])),
+        (
+            "from two owners to one, three layouts, no copy dropped",
+            false,
+            Scenario { deletes: false, ..new(&[0b011, 0b100, 0b100, 0b010], 1, 2) },
+        ),
         ("N=3 R=2 W=2, two rivals, four nodes", false, new(&[0b0111, 0b1110, 0b1101], 2, 2)),
     ]
 }

@@ -77,6 +77,9 @@ fn rules() -> Vec<Rule> {
     let one = || ("one of three moves", Scenario::new(&[0b0111, 0b1110], 2, 2));
     let sloppy = || ("the same, sloppy", Scenario { sloppy: true, ..Scenario::new(&[0b0111, 0b1110], 2, 2) });
     let three = || ("N=1, three layouts", Scenario::new(&[1, 2, 4, 1], 1, 1));
+    let chain = || {
+        ("two to one to one to one", Scenario { deletes: false, ..Scenario::new(&[0b011, 0b100, 0b100, 0b010], 1, 2) })
+    };
     let far = || ("N=2, away and back", Scenario::new(&[0b0011, 0b1100, 0b0011], 2, 2));
     let back = || ("N=2, back, the rival silent", Scenario::new(&[0b0011, 0b1100, 0b0011], 2, 2).silent(&[0b1100]));
     let rule = |number, broken, world, before| Rule { number, broken, world, before };
@@ -97,6 +100,7 @@ fn rules() -> Vec<Rule> {
         rule("7", World(Fault::ReaderTrustsHolders), three(), Some((226_639, 12))),
         rule("8", Machine(Mutant::CollectFromOne), one(), None),
         rule("8", Machine(Mutant::LeaveOutRivals), three(), Some((731_836, 14))),
+        rule("8", Machine(Mutant::LeaveOutFloors), chain(), None),
         rule("8", Machine(Mutant::HoldWithoutPromise), one(), Some((2_037_809, 15))),
         rule("9", Machine(Mutant::OneHolder), one(), None),
         rule("9", Machine(Mutant::SealBelowPromise), three(), Some((150_393, 11))),

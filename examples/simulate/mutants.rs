@@ -74,6 +74,7 @@ const BY_MODEL: &[Mutant] = &[
     Mutant::OneHolder,
     Mutant::CollectFromOne,
     Mutant::LeaveOutRivals,
+    Mutant::LeaveOutFloors,
     Mutant::DecideByOneSeal,
     Mutant::DeleteWhilePending,
     Mutant::DeleteUncovered,

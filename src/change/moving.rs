@@ -103,11 +103,19 @@ impl Move {
             possible_loss |= needed.possible_loss;
             // With owners gone nobody can tell what those had sealed for.
             let leaves_out = self.leaves_out && groups.remaining(group).count() == group.owners().len();
-            let most = group.owners().len() - needed.answers;
+            let seals = if mutant::is(Mutant::DecideByOneSeal) { 1 } else { needed.answers };
+            let most = group.owners().len() - seals;
             for named in answers().flat_map(|fenced| fenced.seals.iter().chain([&fenced.floor])).copied() {
                 let counts = named > self.floor && named < self.target && !closure.contains(&named);
-                let without = || answers().filter(|fenced| !names(fenced, named)).count();
-                if counts && !(leaves_out && without() > most) && !mutant::is(Mutant::LeaveOutRivals) {
+                // Who knows a later one to be decided has forgotten its seals below it: that is no "not sealed". And
+                // what is somebody's floor is decided, though these owners need not have sealed for it.
+                let is_floor = || answers().any(|fenced| fenced.floor == named) && !mutant::is(Mutant::LeaveOutFloors);
+                let has_not = |fenced: &&Fenced| {
+                    let may_have = fenced.floor > named && !mutant::is(Mutant::LeaveOutFloors);
+                    !may_have && fenced.floor != named && !fenced.seals.contains(&named)
+                };
+                let is_dead = || leaves_out && !is_floor() && answers().filter(has_not).count() > most;
+                if counts && !is_dead() && !mutant::is(Mutant::LeaveOutRivals) {
                     insert(&mut todo, named);
                 }
             }
@@ -117,8 +125,4 @@ impl Move {
         }
         Collected::All { closure: closure.into_vec(), possible_loss }
     }
-}
-
-fn names(fenced: &Fenced, layout: LayoutId) -> bool {
-    fenced.floor == layout || fenced.seals.contains(&layout)
 }

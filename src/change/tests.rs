@@ -266,3 +266,61 @@ fn those_that_are_declared_gone_count_nowhere() {
     let closure = vec![B];
     assert_eq!(collecting.collected(&known), Collected::All { closure, possible_loss: true });
 }
+
+/// Two decisions in a row; then an owner begins a third move from the first layout, having slept through both. Of those
+/// that it asks one knows the second decision, and the others have sealed for the first alone.
+fn a_move_by_a_sleeper() -> (Collected, LayoutId) {
+    let z = |hash| LayoutId { version: 3, hash };
+    let (later, last) = (z(1), z(2));
+    let known = Groups::new(vec![
+        group(B, &[0, 1, 2]),
+        group(X, &[3, 4, 5]),
+        group(later, &[3, 4, 6]),
+        group(last, &[0, 1, 2]),
+    ]);
+    let mut owners: Vec<Ballots> = (0..7).map(|_| Ballots::founded(B)).collect();
+    let mut decide = |target: LayoutId, from: LayoutId, olds: &[usize], news: &[usize]| {
+        let (mut collecting, mut drive) = (Move::new(target, from), Drive::new(target));
+        for &old in olds {
+            let answer = take(&mut owners[old], |own| own.fence(target));
+            collecting.joined(owner(old as u64), answer);
+        }
+        let Collected::All { closure, .. } = collecting.collected(&known) else { panic!("{collecting:?}") };
+        for &new in news {
+            drive.held(owner(new as u64), &take(&mut owners[new], |own| own.hold(target, &closure)));
+        }
+        for &old in olds {
+            take(&mut owners[old], |own| own.seal(target));
+            drive.sealed(owner(old as u64));
+        }
+        assert!(drive.is_decided(&known));
+    };
+    decide(X, B, &[0, 1], &[3, 4]);
+    decide(later, X, &[3, 4], &[3, 6]);
+    take(&mut owners[0], |own| Ok(own.decided(later)));
+    let mut collecting = Move::new(last, B);
+    for (node, own) in (0..).zip(&mut owners[..3]) {
+        collecting.joined(owner(node), take(own, |own| own.fence(last)));
+    }
+    (collecting.collected(&known), later)
+}
+
+#[test]
+fn what_is_decided_is_collected_however_few_of_the_earlier_owners_know_it() {
+    let (collected, decided) = a_move_by_a_sleeper();
+    assert!(matches!(&collected, Collected::Wanting(lacks) if lacks.contains(&(decided, 2))), "{collected:?}");
+}
+
+#[cfg(feature = "mutants")]
+mod controls {
+    use super::*;
+    use crate::mutant::{Mutant, switch};
+
+    #[test]
+    fn who_takes_a_forgotten_seal_for_none_leaves_out_what_is_decided() {
+        switch(Some(Mutant::LeaveOutFloors));
+        let (collected, _) = a_move_by_a_sleeper();
+        switch(None);
+        assert_eq!(collected, Collected::All { closure: vec![B], possible_loss: false });
+    }
+}

@@ -103,6 +103,7 @@ mod controls {
             (Mutant::WriteIgnoresPromise, &moves, 20_623, 9),
             (Mutant::WriteIgnoresSeals, &three, 17_350, 6),
             (Mutant::OldFloorPasses, &moves, 22_302, 10),
+            (Mutant::KeepAcksWhenNamingMore, &three, 815_302, 12),
             (Mutant::ReadIgnoresSeals, &moves, 13_828, 9),
             (Mutant::CollectFromOne, &moves, 25_907, 8),
             (Mutant::LeaveOutRivals, &three, 144_751, 9),
@@ -117,7 +118,7 @@ mod controls {
         ];
         for (mutant, scenario, states, steps) in controls {
             switch(Some(mutant));
-            let found = explore(scenario, 200_000);
+            let found = explore(scenario, 1_000_000);
             switch(None);
             assert_eq!((found.states, found.steps()), (states, steps), "{}: {found:?}", mutant.name());
         }
