@@ -12,11 +12,11 @@ use std::hash::{Hash, Hasher};
 
 use super::model::Model;
 use super::search::World;
-use super::world::{Scenario, bits, highest, id, ids, index, lowest, owner, set_of};
-use crate::ballot::{Owner, Sets};
+use super::world::{Scenario, Votes, bits, drive, fenced, highest, id, index, owner, set_of, sets};
+use crate::ballot::Owner;
 use crate::bytes::Bytes;
 use crate::causality::{Cover, DotSet, Entry, Record, Stamp, Update};
-use crate::change::{Ballots, Collected, Drive, Fenced, Held, Move};
+use crate::change::{Collected, Drive, Fenced, Move};
 use crate::ids::{Actor, Dot, NodeId, Start};
 
 /// The most nodes and layouts.
@@ -81,12 +81,7 @@ struct Answer {
 
 #[derive(Clone, Copy, PartialEq, Eq, Hash, Default, Debug)]
 struct Node {
-    floor: u8,
-    promise: u8,
-    seals: u8,
-    sealed: u8,
-    held: u8,
-    closures: [u8; LAYOUTS],
+    votes: Votes,
     answers: [Answer; LAYOUTS],
     /// Bits of the put and the delete.
     live: u8,
@@ -151,15 +146,6 @@ fn entries(set: u8) -> Vec<Entry> {
 }
 
 impl Node {
-    fn ballots(&self) -> Ballots {
-        Ballots::of(id(self.floor.into()), id(self.promise.into()), ids(self.seals))
-    }
-
-    fn set(&mut self, ballots: &Ballots) {
-        (self.floor, self.promise) = (index(ballots.floor()), index(ballots.promise()));
-        self.seals = set_of(ballots.seals());
-    }
-
     fn record(&self) -> (Record, DotSet) {
         (Record { live: entries(self.live), residual: dots(self.residual) }, dots(self.clock))
     }
@@ -218,20 +204,11 @@ impl<'a> Causal<'a> {
     }
 
     fn drive(state: &State, layout: usize) -> Drive {
-        let mut drive = Drive::new(id(layout));
-        for (node, told) in state.nodes.iter().enumerate() {
-            if told.held & 1 << layout != 0 {
-                drive.held(owner(node), &Held { layout: id(layout), closure: ids(told.closures[layout]).into_vec() });
-            }
-            if told.sealed & 1 << layout != 0 {
-                drive.sealed(owner(node));
-            }
-        }
-        drive
+        drive(state.nodes.iter().map(|node| &node.votes), layout)
     }
 
     fn ballot_steps(&self, state: &State, node: usize, out: &mut Vec<(State, Step)>) {
-        let (now, ballots) = (state.nodes[node], state.nodes[node].ballots());
+        let (now, votes) = (state.nodes[node], state.nodes[node].votes);
         let mut push = |next: Node, step: Step| {
             let mut after = *state;
             after.nodes[node] = next;
@@ -241,50 +218,38 @@ impl<'a> Causal<'a> {
             let is_source = self.scenario.owners[..layout].iter().any(|owners| owners & 1 << node != 0);
             if is_source
                 && !now.answers[layout].given
-                && let Ok(step) = ballots.fence(id(layout))
+                && let Ok(step) = votes.ballots().fence(id(layout))
             {
-                let (mut next, mut after) = (now, ballots.clone());
-                let Fenced { floor, seals, .. } = step.at_once(&mut after);
-                next.set(&after);
+                let (votes, Fenced { floor, seals, .. }) = votes.after(step);
+                let mut next = Node { votes, ..now };
                 next.answers[layout] = Answer { given: true, floor: index(floor), seals: set_of(&seals) };
                 // What it has itself it has joined.
                 next.joined[layout] |= 1 << node;
                 push(next, Step::Fenced { node, layout });
             }
-            if self.scenario.owners[layout] & 1 << node != 0 && now.held & 1 << layout == 0 {
+            if self.scenario.owners[layout] & 1 << node != 0 && votes.held & 1 << layout == 0 {
                 for from in bits(state.decided).filter(|from| *from < layout) {
                     let Some(closure) = self.collected(state, node, layout, from) else { continue };
-                    let Ok(step) = ballots.hold(id(layout), &ids(closure)) else { continue };
-                    let (mut next, mut after) = (now, ballots.clone());
-                    step.at_once(&mut after);
-                    next.set(&after);
-                    next.held |= 1 << layout;
-                    next.closures[layout] = closure;
-                    push(next, Step::Holds { node, layout, closure });
+                    let Some(votes) = votes.holding(layout, closure) else { continue };
+                    push(Node { votes, ..now }, Step::Holds { node, layout, closure });
                 }
             }
-            if now.sealed & 1 << layout == 0
+            if votes.sealed & 1 << layout == 0
                 && Self::drive(state, layout).missing(self.plain.groups()).contains(&owner(node))
-                && let Ok(step) = ballots.seal(id(layout))
+                && let Some(votes) = votes.sealing(layout)
             {
-                let (mut next, mut after) = (now, ballots.clone());
-                step.at_once(&mut after);
-                next.set(&after);
-                next.sealed |= 1 << layout;
-                push(next, Step::Seals { node, layout });
+                push(Node { votes, ..now }, Step::Seals { node, layout });
             }
         }
-        for layout in bits(state.decided).filter(|layout| *layout > usize::from(now.floor)) {
-            let (mut next, mut after) = (now, ballots.clone());
-            ballots.decided(id(layout)).at_once(&mut after);
-            next.set(&after);
-            push(next, Step::Learns { node, layout });
+        for layout in bits(state.decided).filter(|layout| *layout > usize::from(votes.floor)) {
+            push(Node { votes: votes.learning(layout), ..now }, Step::Learns { node, layout });
         }
         if self.scenario.deletes && now.live | now.residual | now.clock != 0 {
             let covers = |other: Owner| {
                 let other = &state.nodes[other.node.0 as usize];
                 if self.is(Muddle::CoveredByRecords) { other.live == now.live } else { now.clock & !other.clock == 0 }
             };
+            let ballots = votes.ballots();
             if ballots.may_delete(owner(node), self.plain.groups().get(ballots.floor()), covers).is_ok() {
                 let mut next = Node { live: 0, residual: 0, exchanges: Default::default(), ..now };
                 if !self.is(Muddle::ClockKept) {
@@ -314,8 +279,7 @@ impl<'a> Causal<'a> {
         for source in bits(joined) {
             let Answer { given, floor, seals } = state.nodes[source].answers[layout];
             if given {
-                let fenced = Fenced { layout: id(layout), floor: id(floor.into()), seals: ids(seals).into_vec() };
-                collecting.joined(owner(source), fenced);
+                collecting.joined(owner(source), fenced(layout, floor, seals));
             }
         }
         match collecting.collected(self.plain.groups()) {
@@ -332,7 +296,7 @@ impl<'a> Causal<'a> {
                 let is_owner = self.scenario.owners[layout] & 1 << node != 0;
                 let is_source = self.scenario.owners[..layout].iter().any(|owners| owners & 1 << with != 0);
                 let fenced = other.answers[layout].given || self.is(Muddle::OpenedBeforeFence);
-                let wanted = now.joined[layout] & 1 << with == 0 && now.held & 1 << layout == 0;
+                let wanted = now.joined[layout] & 1 << with == 0 && now.votes.held & 1 << layout == 0;
                 if is_owner && is_source && fenced && wanted && now.exchanges[with] == Exchange::None {
                     let (opening, unsettled) = (other.clock, other.residual != 0);
                     let exchange = Exchange::Open { layout: layout as u8, opening, unsettled, fetched: false };
@@ -377,22 +341,19 @@ impl<'a> Causal<'a> {
 
     fn write_steps(&mut self, state: &State, out: &mut Vec<(State, Step)>) {
         for late in [true, false] {
-            if if late { self.deed == Deed::Put } else { state.done } {
+            let over = if late { self.deed == Deed::Put } else { state.done };
+            if over {
                 continue;
             }
             let (named, acks) = if late { (0, 0) } else { (state.named, state.acks) };
             for &(named, acks) in &*self.plain.attempts(named, acks, state.decided) {
-                let mut sets = Sets::of(id(lowest(named)));
-                for layout in bits(named) {
-                    sets.add(id(layout));
-                }
+                let sets = sets(named);
                 let asked = bits(named).fold(0, |set, layout| set | self.scenario.owners[layout]);
                 for node in bits(asked & !acks) {
-                    let ballots = state.nodes[node].ballots();
-                    let Ok(step) = ballots.admit_write(&sets) else { continue };
-                    let (mut after, mut next) = (*state, ballots);
-                    step.at_once(&mut next);
-                    after.nodes[node].set(&next);
+                    let votes = state.nodes[node].votes;
+                    let Ok(step) = votes.ballots().admit_write(&sets) else { continue };
+                    let mut after = *state;
+                    after.nodes[node].votes = votes.after(step).0;
                     let event = if late || self.deed == Deed::Put { PUT } else { DELETE };
                     after.nodes[node].take(event, self.muddle);
                     if late {
@@ -433,11 +394,10 @@ impl World for Causal<'_> {
         }
         self.write_steps(state, out);
         for (after, _) in out.iter_mut() {
-            // What led to a decision is of no use any more.
             for node in &mut after.nodes {
-                node.held &= !after.decided;
+                node.votes.forget(after.decided);
                 for layout in bits(after.decided) {
-                    (node.closures[layout], node.answers[layout], node.joined[layout]) = (0, Answer::default(), 0);
+                    (node.answers[layout], node.joined[layout]) = (Answer::default(), 0);
                 }
             }
         }
@@ -453,7 +413,7 @@ impl World for Causal<'_> {
         }
         for floor in bits(state.decided) {
             let group = self.plain.groups().get(id(floor))?;
-            let admits = |node: &usize| state.nodes[*node].ballots().admit_read(id(floor)).is_ok();
+            let admits = |node: &usize| state.nodes[*node].votes.ballots().admit_read(id(floor)).is_ok();
             let able: u8 = bits(self.scenario.owners[floor]).filter(admits).fold(0, |set, node| set | 1 << node);
             for some in (1..=able).filter(|some| some & !able == 0) {
                 if some.count_ones() as usize != group.reads(self.scenario.r) {

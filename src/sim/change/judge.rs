@@ -1,7 +1,7 @@
 //! What must be true in every state.
 
 use super::model::Model;
-use super::world::{Fault, LAYOUTS, Lost, Node, State, bits, highest, id, owner};
+use super::world::{Fault, LAYOUTS, Lost, State, bits, highest, id, owner};
 use crate::ballot::Owner;
 use crate::change::{Attempt, Ballots, Collected, Drive, Move};
 
@@ -11,7 +11,7 @@ impl Model<'_> {
         let (scenario, top) = (self.scenario, self.layouts() - 1);
         let decided = highest(state.decided);
         // What must be collected from, or written to, needs its quorums. A rival for which nobody has sealed does not.
-        let sealed = state.nodes.iter().fold(0, |set, node| set | node.sealed);
+        let sealed = state.nodes.iter().fold(0, |set, node| set | node.votes.sealed);
         let counts =
             |layout: &usize| *layout == top || *layout == decided || (*layout > decided && sealed & 1 << layout != 0);
         let promised = (0..self.layouts()).filter(counts).all(|layout| {
@@ -24,7 +24,7 @@ impl Model<'_> {
             return Ok(());
         }
         let alive: Vec<usize> = self.nodes().filter(|node| (silent | scenario.gone) & 1 << node == 0).collect();
-        let mut ballots: Vec<Ballots> = state.nodes.iter().map(Node::ballots).collect();
+        let mut ballots: Vec<Ballots> = state.nodes.iter().map(|node| node.votes.ballots()).collect();
         for &node in &alive {
             ballots[node].decided(id(decided)).at_once(&mut ballots[node]);
         }
@@ -102,7 +102,7 @@ impl Model<'_> {
             let misses = |who: Owner| {
                 let node = &state.nodes[who.node.0 as usize];
                 let fills = state.lost == Lost::Refilling(who.node.0 as u8);
-                !node.has && !fills && node.ballots().admit_read(id(floor)).is_ok()
+                !node.has && !fills && node.votes.ballots().admit_read(id(floor)).is_ok()
             };
             if self.groups.count(group, misses) >= group.reads(self.scenario.r) {
                 return Some(format!("a strict read of the owners of layout {floor} misses an acknowledged write"));

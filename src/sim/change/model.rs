@@ -7,10 +7,11 @@ use foldhash::fast::FixedState;
 
 use super::search::World;
 use super::world::{
-    Answer, Fault, Lost, NODES, Node, Scenario, State, Step, bits, highest, id, ids, index, lowest, owner, set_of,
+    Answer, Fault, Lost, NODES, Node, Scenario, State, Step, Votes, bits, drive, fenced, highest, id, index, lowest,
+    owner, set_of, sets,
 };
-use crate::ballot::{Group, Groups, Owner, Reason, Refused, Sets};
-use crate::change::{Attempt, Collected, Drive, Fenced, Held, Move};
+use crate::ballot::{Group, Groups, Owner, Reason, Refused};
+use crate::change::{Attempt, Collected, Drive, Fenced, Move};
 
 /// A closure and whether the write was among what was collected.
 type Collection = (u8, bool);
@@ -59,25 +60,15 @@ impl<'a> Model<'a> {
         layout > 0 && self.scenario.owners[layout] == self.scenario.owners[0]
     }
 
-    fn drive(&self, state: &State, layout: usize) -> Drive {
-        let mut drive = Drive::new(id(layout));
-        for node in self.nodes() {
-            let told = &state.nodes[node];
-            if told.held & 1 << layout != 0 {
-                drive.held(owner(node), &Held { layout: id(layout), closure: ids(told.closures[layout]).into_vec() });
-            }
-            if told.sealed & 1 << layout != 0 {
-                drive.sealed(owner(node));
-            }
-        }
-        drive
+    fn drive(state: &State, layout: usize) -> Drive {
+        drive(state.nodes.iter().map(|node| &node.votes), layout)
     }
 
     /// Layouts that somebody takes for decided.
     pub(super) fn believed(&self, state: &State, fault: Fault) -> u8 {
         let mut believed = state.decided;
         if self.is(fault) {
-            let held = |layout: &usize| self.drive(state, *layout).is_held(&self.groups);
+            let held = |layout: &usize| Self::drive(state, *layout).is_held(&self.groups);
             believed |= (1..self.layouts()).filter(held).fold(0, |set, layout| set | 1 << layout);
         }
         believed
@@ -94,7 +85,8 @@ impl<'a> Model<'a> {
         let collected = |some: u8| {
             let mut collecting = Move::new(id(layout), id(floor));
             for node in bits(some) {
-                collecting.joined(owner(node), state.nodes[node].fenced(layout));
+                let Answer { floor, seals, .. } = answers[node];
+                collecting.joined(owner(node), fenced(layout, floor, seals));
             }
             match collecting.collected(&self.groups) {
                 Collected::All { closure, .. } => Some(set_of(&closure)),
@@ -181,7 +173,7 @@ impl<'a> Model<'a> {
     }
 
     fn replica_steps(&mut self, state: &State, node: usize, out: &mut Vec<(State, Step)>) {
-        let (now, ballots) = (state.nodes[node], state.nodes[node].ballots());
+        let (now, votes) = (state.nodes[node], state.nodes[node].votes);
         let is_gone = self.scenario.gone & 1 << node != 0;
         let open = (1..self.layouts()).filter(|layout| state.decided & 1 << layout == 0);
         let mut push = |next: Node, step: Step| {
@@ -189,58 +181,49 @@ impl<'a> Model<'a> {
             after.nodes[node] = next;
             out.push((after, step));
         };
+        let voted = |votes: Votes| {
+            let mut next = now;
+            next.vote(votes);
+            next
+        };
         let is_ballot = |layout: &usize| !(self.is(Fault::UnchangedIsNoBallot) && self.is_unchanged(*layout));
         let open: Vec<_> = open.filter(|layout| !is_gone && is_ballot(layout)).collect();
         for layout in open {
             let earlier = self.scenario.owners[..layout].iter().any(|owners| owners & 1 << node != 0);
             if earlier
                 && !now.answers[layout].given
-                && let Ok(step) = ballots.fence(id(layout))
+                && let Ok(step) = votes.ballots().fence(id(layout))
             {
-                let (mut next, mut after) = (now, ballots.clone());
-                let Fenced { floor, seals, .. } = step.at_once(&mut after);
-                next.set(&after);
+                let (votes, Fenced { floor, seals, .. }) = votes.after(step);
+                let mut next = voted(votes);
                 let has = now.has && !self.is(Fault::StateBeforeFence);
                 next.answers[layout] = Answer { given: true, has, floor: index(floor), seals: set_of(&seals) };
                 push(next, Step::Fenced { node, layout });
             }
-            if self.scenario.owners[layout] & 1 << node != 0 && now.held & 1 << layout == 0 {
+            if self.scenario.owners[layout] & 1 << node != 0 && votes.held & 1 << layout == 0 {
                 for from in bits(state.decided).filter(|from| *from < layout) {
                     for &(closure, has) in &*self.collections(state, layout, from) {
-                        let Ok(step) = ballots.hold(id(layout), &ids(closure)) else { continue };
-                        let (mut next, mut after) = (now, ballots.clone());
-                        let held = step.at_once(&mut after);
-                        next.set(&after);
-                        next.has |= has;
-                        next.held |= 1 << layout;
-                        next.closures[layout] = set_of(&held.closure);
-                        push(next, Step::Holds { node, layout, closure, from });
+                        let Some(votes) = votes.holding(layout, closure) else { continue };
+                        push(Node { has: now.has || has, ..voted(votes) }, Step::Holds { node, layout, closure, from });
                     }
                 }
             }
-            if now.sealed & 1 << layout == 0
-                && self.drive(state, layout).missing(&self.groups).contains(&owner(node))
-                && let Ok(step) = ballots.seal(id(layout))
+            if votes.sealed & 1 << layout == 0
+                && Self::drive(state, layout).missing(&self.groups).contains(&owner(node))
+                && let Some(votes) = votes.sealing(layout)
             {
-                let (mut next, mut after) = (now, ballots.clone());
-                step.at_once(&mut after);
-                next.set(&after);
-                next.sealed |= 1 << layout;
-                push(next, Step::Seals { node, layout });
+                push(voted(votes), Step::Seals { node, layout });
             }
         }
-        for layout in bits(state.decided).filter(|layout| *layout > usize::from(now.floor)) {
-            let (mut next, mut after) = (now, ballots.clone());
-            ballots.decided(id(layout)).at_once(&mut after);
-            next.set(&after);
-            push(next, Step::Learns { node, layout });
+        for layout in bits(state.decided).filter(|layout| *layout > usize::from(votes.floor)) {
+            push(voted(votes.learning(layout)), Step::Learns { node, layout });
         }
         if self.scenario.deletes && now.has {
             self.delete_steps(state, node, &mut push);
         }
-        if self.is(Fault::PromiseNotDurable) && now.promise > now.floor {
-            let promise = if now.seals == 0 { now.floor } else { now.floor.max(highest(now.seals) as u8) };
-            push(Node { promise, ..now }, Step::ForgetsPromise { node });
+        if self.is(Fault::PromiseNotDurable) && votes.promise > votes.floor {
+            let promise = if votes.seals == 0 { votes.floor } else { votes.floor.max(highest(votes.seals) as u8) };
+            push(Node { votes: Votes { promise, ..votes }, ..now }, Step::ForgetsPromise { node });
         }
         if self.is(Fault::WipedGoesOn) && state.lost == Lost::Nobody {
             let mut after = *state;
@@ -263,10 +246,10 @@ impl<'a> Model<'a> {
 
     fn delete_steps(&self, state: &State, node: usize, push: &mut impl FnMut(Node, Step)) {
         let now = state.nodes[node];
-        let (me, mut ballots) = (owner(node), now.ballots());
+        let (me, mut ballots) = (owner(node), now.votes.ballots());
         if self.is(Fault::DeleterTrustsHolders) {
             let believed = highest(self.believed(state, Fault::DeleterTrustsHolders));
-            let knows = usize::from(now.promise) >= believed;
+            let knows = usize::from(now.votes.promise) >= believed;
             if knows {
                 ballots.decided(id(believed)).at_once(&mut ballots);
             }
@@ -280,7 +263,7 @@ impl<'a> Model<'a> {
             push(Node { has: false, confirmed: 0, ..now }, Step::Deletes { node });
         }
         if confirms && ballots.may_delete(me, floor, |_| true).is_ok() {
-            for of in bits(self.scenario.owners[usize::from(now.floor)]) {
+            for of in bits(self.scenario.owners[usize::from(now.votes.floor)]) {
                 if has(owner(of)) && !confirmed(owner(of)) {
                     let next = Node { confirmed: now.confirmed | 1 << of, ..now };
                     push(next, Step::Confirms { node, of });
@@ -292,17 +275,13 @@ impl<'a> Model<'a> {
     fn write_steps(&mut self, state: &State, out: &mut Vec<(State, Step)>) {
         let believed = self.believed(state, Fault::WriterTrustsHolders);
         for &(named, acks) in &*self.attempts(state.named, state.acks, believed) {
-            let mut sets = Sets::of(id(lowest(named)));
-            for layout in bits(named) {
-                sets.add(id(layout));
-            }
+            let sets = sets(named);
             let asked = bits(named).fold(0, |set, layout| set | self.scenario.owners[layout]);
             for node in bits(asked & !acks) {
-                let ballots = state.nodes[node].ballots();
-                let Ok(step) = ballots.admit_write(&sets) else { continue };
-                let (mut next, mut after) = (*state, ballots);
-                step.at_once(&mut after);
-                next.nodes[node].set(&after);
+                let votes = state.nodes[node].votes;
+                let Ok(step) = votes.ballots().admit_write(&sets) else { continue };
+                let mut next = *state;
+                next.nodes[node].vote(votes.after(step).0);
                 next.nodes[node].has = true;
                 (next.named, next.acks) = (named, acks | 1 << node);
                 let acknowledged = self.is_reached(next.named, next.acks);
@@ -331,7 +310,7 @@ impl World for Model<'_> {
         }
         for layout in (1..self.layouts()).filter(|layout| state.decided & 1 << layout == 0) {
             let at_once = self.is(Fault::UnchangedIsDecided) && self.is_unchanged(layout);
-            if at_once || self.drive(state, layout).is_decided(&self.groups) {
+            if at_once || Self::drive(state, layout).is_decided(&self.groups) {
                 let decided = state.decided | 1 << layout;
                 out.push((State { decided, ..*state }, Step::Decided { layout }));
             }
@@ -341,12 +320,9 @@ impl World for Model<'_> {
         }
         let keeps = self.scenario.fault.is_some();
         for (after, _) in out.iter_mut().filter(|_| !keeps) {
-            // What led to a decision is of no use any more, but for those who have not heard of it: and they are told.
             for node in &mut after.nodes {
-                node.held &= !after.decided;
-                for layout in bits(after.decided) {
-                    (node.closures[layout], node.answers[layout]) = (0, Answer::default());
-                }
+                node.votes.forget(after.decided);
+                bits(after.decided).for_each(|layout| node.answers[layout] = Answer::default());
             }
         }
     }

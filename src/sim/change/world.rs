@@ -2,8 +2,8 @@
 
 use std::hash::{Hash, Hasher};
 
-use crate::ballot::{Ids, Owner};
-use crate::change::{Ballots, Fenced};
+use crate::ballot::{Ids, Owner, Sets};
+use crate::change::{self, Ballots, Drive, Fenced, Held};
 use crate::ids::{LayoutId, NodeId, StoreId};
 
 /// The most nodes and layouts of a scenario.
@@ -97,18 +97,25 @@ impl Scenario {
 /// A replica, and what it has ever told.
 #[derive(Clone, Copy, PartialEq, Eq, Default, Debug)]
 pub(super) struct Node {
-    pub(super) floor: u8,
-    pub(super) promise: u8,
-    pub(super) seals: u8,
+    pub(super) votes: Votes,
     /// Whether it has the write.
     pub(super) has: bool,
     /// Who has confirmed to have what it has.
     pub(super) confirmed: u8,
-    /// Told for ever: what it sealed for and what it holds, with the closures, and its first answer to each fence.
+    /// Told for ever: its first answer to each fence.
+    pub(super) answers: [Answer; LAYOUTS],
+}
+
+/// A replica's ballots, and what it has ever told of them.
+#[derive(Clone, Copy, PartialEq, Eq, Hash, Default, Debug)]
+pub(super) struct Votes {
+    pub(super) floor: u8,
+    pub(super) promise: u8,
+    pub(super) seals: u8,
+    /// Told for ever: what it sealed for and what it holds, with the closures.
     pub(super) sealed: u8,
     pub(super) held: u8,
     pub(super) closures: [u8; LAYOUTS],
-    pub(super) answers: [Answer; LAYOUTS],
 }
 
 /// The first answer to a fence: later ones know more and have more.
@@ -144,13 +151,14 @@ pub(super) enum Lost {
 impl Hash for State {
     fn hash<H: Hasher>(&self, hasher: &mut H) {
         for node in &self.nodes {
-            let mut word = u64::from(node.floor) | u64::from(node.promise) << 2 | u64::from(node.has) << 4;
-            word |= u64::from(node.seals) << 5 | u64::from(node.sealed) << 9 | u64::from(node.held) << 13;
+            let votes = &node.votes;
+            let mut word = u64::from(votes.floor) | u64::from(votes.promise) << 2 | u64::from(node.has) << 4;
+            word |= u64::from(votes.seals) << 5 | u64::from(votes.sealed) << 9 | u64::from(votes.held) << 13;
             word |= u64::from(node.confirmed) << 17;
             for layout in 1..LAYOUTS {
                 let Answer { given, has, floor, seals } = node.answers[layout];
                 let answer = u64::from(given) | u64::from(has) << 1 | u64::from(floor) << 2 | u64::from(seals) << 4;
-                word ^= (answer | u64::from(node.closures[layout]) << 8).rotate_left(22 + 14 * layout as u32 - 14);
+                word ^= (answer | u64::from(votes.closures[layout]) << 8).rotate_left(22 + 14 * layout as u32 - 14);
             }
             hasher.write_u64(word);
         }
@@ -212,22 +220,76 @@ pub(super) fn highest(set: u8) -> usize {
     7 - set.leading_zeros() as usize
 }
 
-impl Node {
+/// A request that names these layouts.
+pub(super) fn sets(named: u8) -> Sets {
+    let mut sets = Sets::of(id(lowest(named)));
+    for layout in bits(named) {
+        sets.add(id(layout));
+    }
+    sets
+}
+
+/// What a replica answers to a fence.
+pub(super) fn fenced(layout: usize, floor: u8, seals: u8) -> Fenced {
+    Fenced { layout: id(layout), floor: id(floor.into()), seals: ids(seals).into_vec() }
+}
+
+/// A drive that has heard all that was ever told, by nodes in their order.
+pub(super) fn drive<'a>(told: impl Iterator<Item = &'a Votes>, layout: usize) -> Drive {
+    let mut drive = Drive::new(id(layout));
+    for (node, told) in told.enumerate() {
+        if told.held & 1 << layout != 0 {
+            drive.held(owner(node), &Held { layout: id(layout), closure: ids(told.closures[layout]).into_vec() });
+        }
+        if told.sealed & 1 << layout != 0 {
+            drive.sealed(owner(node));
+        }
+    }
+    drive
+}
+
+impl Votes {
     pub(super) fn ballots(&self) -> Ballots {
         Ballots::of(id(self.floor.into()), id(self.promise.into()), ids(self.seals))
     }
 
-    pub(super) fn set(&mut self, ballots: &Ballots) {
-        if index(ballots.floor()) != self.floor {
-            self.confirmed = 0;
-        }
-        self.floor = index(ballots.floor());
-        self.promise = index(ballots.promise());
-        self.seals = set_of(ballots.seals());
+    /// Those after a step of the machine, and what may be told of it.
+    pub(super) fn after<T>(self, step: change::Step<T>) -> (Self, T) {
+        let mut ballots = self.ballots();
+        let told = step.at_once(&mut ballots);
+        let (floor, promise) = (index(ballots.floor()), index(ballots.promise()));
+        (Self { floor, promise, seals: set_of(ballots.seals()), ..self }, told)
     }
 
-    pub(super) fn fenced(&self, layout: usize) -> Fenced {
-        let Answer { floor, seals, .. } = self.answers[layout];
-        Fenced { layout: id(layout), floor: id(floor.into()), seals: ids(seals).into_vec() }
+    /// Those of an owner that holds a layout with this closure.
+    pub(super) fn holding(self, layout: usize, closure: u8) -> Option<Self> {
+        let (mut next, held) = self.after(self.ballots().hold(id(layout), &ids(closure)).ok()?);
+        next.held |= 1 << layout;
+        next.closures[layout] = set_of(&held.closure);
+        Some(next)
+    }
+
+    pub(super) fn sealing(self, layout: usize) -> Option<Self> {
+        let (next, ()) = self.after(self.ballots().seal(id(layout)).ok()?);
+        Some(Self { sealed: next.sealed | 1 << layout, ..next })
+    }
+
+    pub(super) fn learning(self, layout: usize) -> Self {
+        self.after(self.ballots().decided(id(layout))).0
+    }
+
+    /// What led to a decision is of no use any more, but for those who have not heard of it: and they are told.
+    pub(super) fn forget(&mut self, decided: u8) {
+        self.held &= !decided;
+        bits(decided).for_each(|layout| self.closures[layout] = 0);
+    }
+}
+
+impl Node {
+    pub(super) fn vote(&mut self, votes: Votes) {
+        if votes.floor != self.votes.floor {
+            self.confirmed = 0;
+        }
+        self.votes = votes;
     }
 }
