@@ -15,8 +15,8 @@
 //! | `Probe`, `ProbeReply` | any node to a suspect, and back | | nothing |
 //! | `Compare`, `Compared` | owner to owner, and back | | the state that it tells of |
 //! | `Ask`, `Told` | owner to owner, and back: a step of an exchange | | the state that it tells of |
-//! | `NamesWanted` | any node to an owner | `NamesKnown` | the names that an owner says it knows |
-//! | `NamesKnown` | back, or from an owner that made a name to the others | | the names that it says are held |
+//! | `NamesWanted` | any node to any node | `NamesKnown` | the names that an owner says it knows |
+//! | `NamesKnown` | back, or from a node that has learned a name | | the names that an owner says are held |
 //! | `Headed` | one of the above that carries a set of dots, a part of which it says by name | as that one | as for that one |
 
 mod exchange;
@@ -267,7 +267,7 @@ pub struct NamesKnown {
     /// Parents first.
     #[serde(deserialize_with = "list")]
     pub(crate) definitions: Vec<Definition>,
-    /// What the sender, an owner, holds durably, with all on which that builds.
+    /// What the sender holds, with all on which that builds; an owner durably.
     #[serde(deserialize_with = "list")]
     pub(crate) held: Vec<Name>,
 }
@@ -330,16 +330,12 @@ impl Message {
     /// secret, and what it says goes together. Of a headed one the latter can only be told when its sets are whole.
     pub(crate) fn admit(&mut self, secret: &Secret) -> Result<(), &'static str> {
         self.place(secret)?;
-        match self {
-            Self::Headed(headed) => {
-                if headed.fits() {
-                    Ok(())
-                } else {
-                    Err("more or fewer names than sets of dots")
-                }
-            }
-            whole => whole.check(),
+        if let Self::Headed(headed) = self
+            && !headed.fits()
+        {
+            return Err("more or fewer names than sets of dots");
         }
+        self.check()
     }
 
     fn place(&mut self, secret: &Secret) -> Result<(), &'static str> {

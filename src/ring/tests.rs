@@ -379,9 +379,9 @@ proptest! {
 
 // ---- a lost node ----
 
-/// The mean load of the living over that of the busiest, with the worst of all members down: what the dead node did
-/// for a partition goes to the next in the preference list. The first `serving` living nodes of the list are loaded.
-fn efficiency_with_one_down(layout: &Layout, serving: usize) -> f64 {
+/// How evenly the living serve, by weight, with the worst of all members down: the mean over the busiest. What the dead
+/// node did for a partition goes to the next in the preference list: the first `serving` living nodes of it are loaded.
+fn spread(layout: &Layout, serving: usize) -> f64 {
     let members = layout.members();
     let lists: Vec<Vec<usize>> = all(layout)
         .map(|p| layout.preference_list(p).take(serving + 1).map(|node| layout.index_of(node).unwrap()).collect())
@@ -391,7 +391,10 @@ fn efficiency_with_one_down(layout: &Layout, serving: usize) -> f64 {
         for list in &lists {
             list.iter().filter(|&&at| at != dead).take(serving).for_each(|&at| load[at] += 1);
         }
-        f64::from(load.iter().sum::<u32>()) / (members.len() - 1) as f64 / f64::from(*load.iter().max().unwrap())
+        let living = || members.iter().zip(&load).enumerate().filter(|&(at, _)| at != dead).map(|(_, pair)| pair);
+        let weights: f64 = living().map(|(member, _)| f64::from(member.weight)).sum();
+        let busiest = living().map(|(member, &load)| f64::from(load) / f64::from(member.weight)).fold(0.0, f64::max);
+        f64::from(load.iter().sum::<u32>()) / weights / busiest
     };
     (0..members.len()).map(efficiency).fold(1.0, f64::min)
 }
@@ -401,12 +404,12 @@ fn efficiency_with_one_down(layout: &Layout, serving: usize) -> f64 {
 fn the_load_of_a_lost_node_is_spread_evenly() {
     for (zones, at_least, first_at_least) in [(1, 0.99, 0.97), (3, 0.99, 0.94), (5, 0.98, 0.97)] {
         let layout = plan_first(&even(30, zones), 3, 960).unwrap().layout;
-        let (all, first) = (efficiency_with_one_down(&layout, 3), efficiency_with_one_down(&layout, 1));
+        let (all, first) = (spread(&layout, 3), spread(&layout, 1));
         assert!(all >= at_least && first >= first_at_least, "{zones} zones: {all:.3}, first places {first:.3}");
     }
     for zones in [1, 3, 4] {
         let layout = plan_first(&even(12, zones), 3, 256).unwrap().layout;
-        let all = efficiency_with_one_down(&layout, 3);
+        let all = spread(&layout, 3);
         assert!(all >= 0.96, "{zones} zones: {all:.3}");
     }
 }
@@ -433,7 +436,7 @@ fn many_members_share_counters_and_still_come_out_even() {
     // More pairs than are counted one by one.
     let plan = plan_first(&even(500, 4), 3, 1000).unwrap();
     assert!(plan.shares.iter().all(|&(_, share)| share == 6));
-    let worst = efficiency_with_one_down(&plan.layout, 3);
+    let worst = spread(&plan.layout, 3);
     assert!(worst > 0.85, "{worst}: 6 each, and nobody should get two more");
 }
 

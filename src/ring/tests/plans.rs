@@ -5,7 +5,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use rand::rngs::Xoshiro256PlusPlus;
 use rand::{RngExt, SeedableRng};
 
-use super::{all, check_preference_list, even, zone_of};
+use super::{all, check_preference_list, even, spread, zone_of};
 use crate::ids::{NodeId, PartitionId, ZoneId};
 use crate::ring::*;
 
@@ -221,26 +221,6 @@ impl Drawing {
         }
         change
     }
-}
-
-/// How evenly the living serve, by weight, with the worst of all members down: the mean over the busiest. The first
-/// `serving` living nodes of each list are loaded.
-fn spread(layout: &Layout, serving: usize) -> f64 {
-    let members = layout.members();
-    let lists: Vec<Vec<usize>> = all(layout)
-        .map(|p| layout.preference_list(p).take(serving + 1).map(|node| layout.index_of(node).unwrap()).collect())
-        .collect();
-    let efficiency = |dead: usize| {
-        let mut load = vec![0_u32; members.len()];
-        for list in &lists {
-            list.iter().filter(|&&at| at != dead).take(serving).for_each(|&at| load[at] += 1);
-        }
-        let living = || members.iter().zip(&load).enumerate().filter(|&(at, _)| at != dead).map(|(_, pair)| pair);
-        let weights: f64 = living().map(|(member, _)| f64::from(member.weight)).sum();
-        let busiest = living().map(|(member, &load)| f64::from(load) / f64::from(member.weight)).fold(0.0, f64::max);
-        f64::from(load.iter().sum::<u32>()) / weights / busiest
-    };
-    (0..members.len()).map(efficiency).fold(1.0, f64::min)
 }
 
 /// How evenly the partners of a member are spread, of whom it is rebuilt: the mean of how often it owns a partition with
