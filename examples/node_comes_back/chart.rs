@@ -16,7 +16,6 @@ const OWED: Panel = Panel { top: 420.0, bottom: 590.0 };
 
 const MEDIAN: &str = "#2166ac";
 const TAIL: &str = "#b2182b";
-const TAIL_FREE: &str = "#e08214";
 const HINTS: &str = "#1b7837";
 const PAIRS: &str = "#762a83";
 
@@ -30,13 +29,12 @@ struct Chart<'a> {
     out: String,
 }
 
-/// The first of the runs is the one in which background work gives way.
-pub(crate) fn draw(plan: &Plan, runs: &[Run; 2]) -> String {
+pub(crate) fn draw(plan: &Plan, run: &Run) -> String {
     let mut chart = Chart { plan, out: String::new() };
     chart.open();
-    chart.shades(&runs[0]);
-    chart.latencies(runs);
-    chart.owed(runs);
+    chart.shades(run);
+    chart.latencies(run);
+    chart.owed(run);
     chart.seconds();
     chart.legend();
     chart.out.push_str("</svg>\n");
@@ -89,18 +87,14 @@ impl Chart<'_> {
         self.text(self.x(home) + 4.0, 113.0, "start", "fill=\"#a05a00\"", "owners compare");
     }
 
-    fn latencies(&mut self, runs: &[Run; 2]) {
-        let series = |run, percent| {
+    fn latencies(&mut self, run: &Run) {
+        let series = |percent| {
             let windows = (0..).map(|at| WINDOW * at).take_while(|from| *from < self.plan.ends);
             let at = |from| Some((from + WINDOW / 2, percentile(run, from, from + WINDOW, percent)?));
             windows.filter_map(at).map(|(at, latency)| (at, latency.as_secs_f64() * 1e3)).collect::<Vec<_>>()
         };
-        let lines = [
-            (series(&runs[1], 99), TAIL_FREE, "1.5", "stroke-dasharray=\"5 3\""),
-            (series(&runs[0], 99), TAIL, "2", ""),
-            (series(&runs[0], 50), MEDIAN, "2", ""),
-        ];
-        let values = lines.iter().flat_map(|(points, ..)| points.iter().map(|(_, value)| *value));
+        let lines = [(series(99), TAIL), (series(50), MEDIAN)];
+        let values = lines.iter().flat_map(|(points, _)| points.iter().map(|(_, value)| *value));
         let (least, most) =
             values.fold((f64::MAX, f64::MIN), |(least, most), value| (least.min(value), most.max(value)));
         let steps: Vec<f64> = (0..6).flat_map(|tens| [1.0, 2.0, 5.0].map(|step| step * 10_f64.powi(tens))).collect();
@@ -111,19 +105,18 @@ impl Chart<'_> {
             self.grid(y(step), &format!("{step} ms"));
         }
         self.upright(24.0, &LATENCY, "#333", "latency (logarithmic)");
-        for (points, colour, width, dashes) in &lines {
-            self.line(points, y, colour, width, dashes);
+        for (points, colour) in &lines {
+            self.line(points, y, colour, "2");
         }
     }
 
-    fn owed(&mut self, runs: &[Run; 2]) {
-        let series = |run: &Run, of: fn(&Glance) -> f64| {
-            run.glances.iter().map(|glance| (glance.at, of(glance))).collect::<Vec<_>>()
-        };
-        let hints = runs.each_ref().map(|run| series(run, |glance| glance.hints as f64));
-        let pairs = series(&runs[0], |glance| glance.unconfirmed as f64);
+    fn owed(&mut self, run: &Run) {
+        let series =
+            |of: fn(&Glance) -> f64| run.glances.iter().map(|glance| (glance.at, of(glance))).collect::<Vec<_>>();
+        let hints = series(|glance| glance.hints as f64);
+        let pairs = series(|glance| glance.unconfirmed as f64);
         let most = |points: &[(Duration, f64)]| points.iter().fold(1.0, |most: f64, (_, value)| most.max(*value));
-        let top = round_up(hints.iter().map(|points| most(points)).fold(1.0, f64::max));
+        let top = round_up(most(&hints));
         let top_of_pairs = round_up(most(&pairs));
         for quarter in 0..=4 {
             let share = f64::from(quarter) / 4.0;
@@ -134,9 +127,8 @@ impl Chart<'_> {
         }
         self.upright(24.0, &OWED, HINTS, "hints owed");
         self.upright(955.0, &OWED, PAIRS, "pairs not found equal");
-        self.line(&pairs, |value| OWED.y(value / top_of_pairs), PAIRS, "1.5", "");
-        self.line(&hints[1], |value| OWED.y(value / top), TAIL_FREE, "1.5", "stroke-dasharray=\"5 3\"");
-        self.line(&hints[0], |value| OWED.y(value / top), HINTS, "2", "");
+        self.line(&pairs, |value| OWED.y(value / top_of_pairs), PAIRS, "1.5");
+        self.line(&hints, |value| OWED.y(value / top), HINTS, "2");
     }
 
     fn seconds(&mut self) {
@@ -149,29 +141,19 @@ impl Chart<'_> {
     }
 
     fn legend(&mut self) {
-        let solid = "";
-        let dashed = "stroke-dasharray=\"5 3\"";
-        let above = [
-            (TAIL, solid, "99th percentile"),
-            (MEDIAN, solid, "median"),
-            (TAIL_FREE, dashed, "99th percentile, background work at full speed"),
-        ];
-        let below = [
-            (HINTS, solid, "hints kept for the node"),
-            (TAIL_FREE, dashed, "hints, background work at full speed"),
-            (PAIRS, solid, "its partitions not found equal at another owner (right)"),
-        ];
-        self.keys(72.0, &above);
+        self.keys(72.0, &[(TAIL, "99th percentile"), (MEDIAN, "median")]);
+        let below =
+            [(HINTS, "hints kept for the node"), (PAIRS, "its partitions not found equal at another owner (right)")];
         self.keys(402.0, &below);
     }
 
-    fn keys(&mut self, y: f64, keys: &[(&str, &str, &str)]) {
+    fn keys(&mut self, y: f64, keys: &[(&str, &str)]) {
         let mut x = LEFT;
-        for (colour, dashes, name) in keys {
+        for (colour, name) in keys {
             let to = x + 26.0;
             let _ = writeln!(
                 self.out,
-                "<line x1=\"{x:.1}\" y1=\"{y}\" x2=\"{to:.1}\" y2=\"{y}\" stroke=\"{colour}\" stroke-width=\"2\" {dashes}/>"
+                "<line x1=\"{x:.1}\" y1=\"{y}\" x2=\"{to:.1}\" y2=\"{y}\" stroke=\"{colour}\" stroke-width=\"2\"/>"
             );
             self.text(x + 32.0, y + 4.0, "start", "fill=\"#333\"", name);
             x += 56.0 + name.len() as f64 * 6.0;
@@ -193,13 +175,13 @@ impl Chart<'_> {
         self.text(x, y, "middle", &format!("fill=\"{colour}\" transform=\"rotate(-90 {x} {y})\""), name);
     }
 
-    fn line(&mut self, points: &[(Duration, f64)], y: impl Fn(f64) -> f64, colour: &str, width: &str, dashes: &str) {
+    fn line(&mut self, points: &[(Duration, f64)], y: impl Fn(f64) -> f64, colour: &str, width: &str) {
         self.out.push_str("<polyline points=\"");
         for &(at, value) in points {
             let x = self.x(at);
             let _ = write!(self.out, "{x:.1},{:.1} ", y(value));
         }
-        let _ = writeln!(self.out, "\" fill=\"none\" stroke=\"{colour}\" stroke-width=\"{width}\" {dashes}/>");
+        let _ = writeln!(self.out, "\" fill=\"none\" stroke=\"{colour}\" stroke-width=\"{width}\"/>");
     }
 
     fn text(&mut self, x: f64, y: f64, anchor: &str, style: &str, text: &str) {

@@ -131,11 +131,9 @@ struct Clients {
     run: Run,
 }
 
-/// Plays the plan; background work gives way to clients, or doesn't.
-pub(crate) fn play(plan: Plan, gives_way: bool) -> Run {
-    let foreground = if gives_way { Timing::default().foreground } else { Duration::MAX };
-    let timing = Timing { foreground, ..Timing::default() };
-    let sim = Sim::builder(5, plan.seed).timing(timing).service_time(plan.service).build();
+/// Plays the plan.
+pub(crate) fn play(plan: Plan) -> Run {
+    let sim = Sim::builder(5, plan.seed).service_time(plan.service).build();
     let mut clients = Clients {
         origin: sim.now(),
         sim,
