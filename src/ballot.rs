@@ -33,6 +33,9 @@ pub struct Owner {
 pub struct Sets(Ids);
 
 impl Sets {
+    /// The most that a request names.
+    pub const MAX: usize = 32;
+
     /// A decided one alone.
     #[must_use]
     pub fn of(floor: LayoutId) -> Self {
@@ -97,6 +100,9 @@ impl From<Sets> for Wire {
 impl TryFrom<Wire> for Sets {
     type Error = &'static str;
     fn try_from(Wire(ids): Wire) -> Result<Self, Self::Error> {
+        if ids.len() > Self::MAX {
+            return Err("too many layouts");
+        }
         if ids.is_empty() || !ids.is_sorted_by(|one, next| one < next) {
             return Err("layouts out of order");
         }

@@ -122,6 +122,7 @@ impl Codec {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::ballot::Sets;
     use crate::bytes::Bytes;
     use crate::causality::{Entry, Secret, Stamp, Update};
     use crate::config::Durability;
@@ -147,7 +148,8 @@ mod tests {
             Entry { dot, write_id: None, expires: None, stamp: Stamp(number), value: Bytes::from(vec![7; value]) };
         Message::Write(Write {
             request: request(number),
-            layout: LayoutId { version: 1, hash: 2 },
+            sets: Sets::of(LayoutId { version: 1, hash: 2 }),
+            round: 0,
             key: Key::new(&IDENTITY.secret, KeyspaceId(3), b"key"),
             update: Update::put(entry, &DotSet::new()).into(),
             hint_for: None,

@@ -183,6 +183,9 @@ pub struct Timing {
     pub sweep: Duration,
     /// How often each owner of a partition compares itself with each other. Default 5 s. [`Duration::MAX`]: never.
     pub exchange: Duration,
+    /// How often a node tells another what it knows of the membership, if it takes part in gossip; a few times as often
+    /// while something is news. Default 1 s (Dynamo §4.8.1). [`Duration::MAX`]: never, it only answers.
+    pub gossip: Duration,
     /// In which time a node reads all that it holds once, to find what its disk has garbled or lost. Default 1 day: at
     /// 100 GB that is about 1 MB a second. [`Duration::MAX`]: never.
     pub scrub: Duration,
@@ -210,6 +213,7 @@ impl Default for Timing {
             handoff: Duration::from_millis(500),
             sweep: Duration::from_secs(1),
             exchange: Duration::from_secs(5),
+            gossip: Duration::from_secs(1),
             scrub: Duration::from_secs(24 * 3_600),
             foreground: Duration::from_millis(50),
             skew: Duration::from_secs(60),
@@ -272,6 +276,7 @@ impl Timing {
             ("handoff", self.handoff),
             ("sweep", self.sweep),
             ("exchange", self.exchange),
+            ("gossip", self.gossip),
             ("scrub", self.scrub),
             ("foreground", self.foreground),
         ];
@@ -344,10 +349,14 @@ pub enum ConfigError {
     /// No layout can be made of the members. Nothing was opened.
     #[error("no layout: {0}")]
     Layout(String),
+    /// What the node is to say of itself to others can't be. Nothing was opened.
+    #[error("the node can't be introduced: {0}")]
+    Membership(String),
     /// There is no keyspace, or no shard. Nothing was opened.
     #[error("there must be at least one {0}")]
     Nothing(&'static str),
-    /// The node is not a member of the layout. Nothing was opened.
+    /// The node is not a member of the layout, and takes no part in gossip, by which it could become one. Nothing was
+    /// opened.
     #[error("{0} is not a member of the layout")]
     NotAMember(crate::ids::NodeId),
 }
@@ -390,6 +399,8 @@ mod tests {
         assert!(Limits { frame: 4 * ((4 << 20) + (68 << 10)) - 1, ..Limits::default() }.validate().is_err());
         assert_eq!(Limits { frame: 4 * ((4 << 20) + (68 << 10)), ..Limits::default() }.validate(), Ok(()));
         assert!(Timing { probe: Duration::ZERO, ..Timing::default() }.validate().is_err());
+        assert!(Timing { gossip: Duration::ZERO, ..Timing::default() }.validate().is_err());
+        assert_eq!(Timing { gossip: Duration::MAX, ..Timing::default() }.validate(), Ok(()));
         assert!(Timing { fallback: Duration::from_secs(3), ..Timing::default() }.validate().is_err());
         assert!(Timing { suspect: Duration::from_secs(3), ..Timing::default() }.validate().is_err());
     }

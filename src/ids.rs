@@ -95,7 +95,7 @@ pub struct RequestId {
 }
 
 /// A layout's name: ordered by version, then by a hash of its content and its parent's name.
-#[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
+#[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Default, Serialize, Deserialize)]
 pub struct LayoutId {
     /// How many layouts came before it.
     pub version: u64,

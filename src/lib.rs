@@ -33,6 +33,7 @@ pub mod reconcile;
 mod replica;
 pub mod request;
 pub mod ring;
+pub mod router;
 #[cfg(feature = "runtime")]
 pub mod runtime;
 #[cfg(feature = "sim")]
@@ -44,6 +45,7 @@ pub mod testing;
 mod time;
 mod transport;
 pub mod verdict;
+pub mod views;
 mod wire;
 
 pub use bytes::Bytes;

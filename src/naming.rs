@@ -171,6 +171,20 @@ impl NameStore {
         }
     }
 
+    /// The node owns a partition from now on: what is known of its names is stored.
+    pub(crate) fn own<S: Storage>(&mut self, storage: &mut S, partition: PartitionId) -> Result<Stored, StorageError> {
+        let known = self.rows_for(partition, &[], &[], usize::MAX);
+        self.partitions.insert(partition, Dictionary { owned: true, names: Names::new(self.secret) });
+        self.learn(storage, partition, &known).map(|learned| learned.stored)
+    }
+
+    /// The node owns a partition no more.
+    pub(crate) fn disown(&mut self, partition: PartitionId) {
+        if let Some(known) = self.partitions.get_mut(&partition) {
+            known.owned = false;
+        }
+    }
+
     /// Takes the longest name inside the clock as head.
     pub(crate) fn adopt(&mut self, partition: PartitionId, clock: &DotSet) {
         if let Some(Dictionary { names, .. }) = self.partitions.get_mut(&partition) {

@@ -6,7 +6,7 @@ use crate::bytes::Bytes;
 use crate::causality::Context;
 use crate::config::{Durability, Mode, Spread};
 use crate::error::{CompareError, GetError, ListError, PutError};
-use crate::ids::{KeyspaceId, NodeId, PartitionId, WriteId};
+use crate::ids::{KeyspaceId, LayoutId, NodeId, PartitionId, WriteId};
 
 /// A client's request.
 #[derive(Clone, Debug)]
@@ -121,6 +121,8 @@ pub struct Versions {
     pub siblings: usize,
     /// How many owners answered. Fewer than R only in sloppy mode, when no more could be reached.
     pub owners: u8,
+    /// The latest layout that the node knows to be decided: for clients that hold one ([`crate::router::Router`]).
+    pub layout: LayoutId,
 }
 
 impl Versions {
@@ -150,6 +152,8 @@ pub struct Written {
     /// one that it makes expires with the last of its parts, and never if one of them never does.
     /// Then the context is empty: to go on, read first.
     pub merged: bool,
+    /// The latest layout that the node knows to be decided: for clients that hold one ([`crate::router::Router`]).
+    pub layout: LayoutId,
 }
 
 /// A page of keys.

@@ -91,7 +91,7 @@ fn the_corpus_has_every_kind_of_message_and_of_stored_bytes() {
         Some(kind(&format!("{:?}", messages[0])))
     };
     let kinds: BTreeSet<String> = corpus("message").iter().filter_map(shown).collect();
-    assert_eq!(kinds.len(), 20, "{kinds:?}");
+    assert_eq!(kinds.len(), 25, "{kinds:?}");
     let stored: BTreeSet<usize> = corpus("record").iter().map(|bytes| usize::from(bytes[0]) % STORED.len()).collect();
     assert_eq!(stored.len(), STORED.len());
 }

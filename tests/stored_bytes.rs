@@ -9,7 +9,8 @@ use std::time::Duration;
 
 use quorate::causality::{Identity, Secret};
 use quorate::ids::WriteId;
-use quorate::ring::{Member, plan_first};
+use quorate::members::Introduce;
+use quorate::ring::{Change, Member, plan_first};
 use quorate::storage::{MemoryStorage, Space, Storage};
 use quorate::{
     ClusterId, Context, Input, Keyspace, Node, NodeId, Now, Output, PutOptions, Reply, Request, Setup, Start, Ticket,
@@ -17,11 +18,15 @@ use quorate::{
 };
 
 fn open(node: u64) -> Node<MemoryStorage> {
+    open_with(node, None)
+}
+
+fn open_with(node: u64, membership: Option<Introduce>) -> Node<MemoryStorage> {
     let members: Vec<_> = (1..=3).map(|node| Member::new(NodeId(node))).collect();
     let layout = Arc::new(plan_first(&members, 3, 2).unwrap().layout);
     let identity = Identity { cluster: ClusterId(0xc1), secret: Secret::new([1; 16]) };
     let setup = Setup::new(identity, NodeId(node), layout, vec![Keyspace::new("default")]);
-    let setup = Setup { founding: true, ..setup };
+    let setup = Setup { founding: true, membership, ..setup };
     Node::open(setup, vec![MemoryStorage::new()], Start(0x5700 + node), 1, at(0)).unwrap()
 }
 
@@ -93,9 +98,31 @@ fn what_expires_is_found_by_its_time() {
     assert!(dump.contains(&record) && dump.contains(&line), "\n{dump}");
 }
 
+/// A node that takes part in gossip keeps who belongs to the cluster, and what layouts say.
+#[test]
+fn the_membership_and_the_layouts() {
+    let mut node = open_with(1, Some(Introduce::new("host-1", Vec::new())));
+    let plan = node.preview(&Change::of(node.layout()).join(Member::new(NodeId(4)))).unwrap();
+    node.commit_plan(&plan).unwrap();
+    let dump = dump(node.storages().next().unwrap());
+    // The store's name, and what it has promised.
+    let others = ["  73746f7265", "  62616c6c6f7473"];
+    let is_of_membership = |line: &&str| line.starts_with("  ") && !others.iter().any(|other| line.starts_with(other));
+    let shown: Vec<&str> = dump.lines().filter(is_of_membership).map(str::trim_start).collect();
+    assert_eq!(shown, GOLDEN_MEMBERSHIP.lines().map(str::trim_start).collect::<Vec<_>>(), "\n{dump}");
+}
+
+const GOLDEN_MEMBERSHIP: &str = "\
+  6c61796f757400000000000000010062cd6de75581e7 = 020100000000000000000003030100010002000100030001000000020001020000000102e78155e76dcd62007dd04ffc
+  6c61796f75740000000000000002114601a44f789d79 = 020201e78155e76dcd6200030401000100020001000300010004000100000101e78155e76dcd6200020101020000000301799d784fa4014611aa5ae4de
+  6d656d62657273686970 = 01c100000000000000000000000000000001e78155e76dcd62000102799d784fa401461101e78155e76dcd62000101010200000101015700000000000000000000000000000000000000000000010106686f73742d3192622ecde2687e13
+";
+
 const GOLDEN: &str = "\
 Meta
-  73746f7265 = 01c100000000000000000000000000000001000000000000009cc2b7e1db40ff38dd6f3a847779ff060000000001000000020000001f9fd802
+  62616c6c6f747300000000 = 0101e78155e76dcd620001e78155e76dcd620000006ee69c68
+  62616c6c6f747300000001 = 0101e78155e76dcd620001e78155e76dcd62000000ae82b47f
+  73746f7265 = 02c10000000000000000000000000000000100000000000000a730eb062257ddc5480f9a7e814348c00000000001000000020000000151ca58bb
 Objects
   00000000000000012741d31d783da56b5759a60c726573696475616c = 010101010157000000000000011d0000000000000000000000000000000000a8c64b378901036e65770001020257000000000000010037c9047c
   0000000100000001cd580e8f338407975759a60c7369626c696e6773 = 010201010157000000000000011d0000000000000000000000000000000100a8c64b378901036f6e6501010157000000000000021d0000000000000000000000000000000200a8c64b3789010374776f00002ed34931

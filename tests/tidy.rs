@@ -9,10 +9,10 @@ use std::path::{Path, PathBuf};
 const FLOORS: [&[&str]; 6] = [
     &["bytes", "config", "dots", "error", "hash", "ids", "key", "mutant", "time", "wire"],
     &["admission", "ballot", "causality", "detector", "members", "merkle", "names", "ring", "status", "verdict"],
-    &["codec", "message", "reconcile", "request", "storage", "transport"],
+    &["codec", "message", "reconcile", "request", "router", "storage", "transport"],
     &["change", "coordinate", "exchange", "gossip", "hint", "naming", "replica"],
     &["node"],
-    &["runtime", "sim", "testing", "transports"],
+    &["runtime", "sim", "testing", "transports", "views"],
 ];
 /// The floor of the machines.
 const MACHINES: usize = 3;

@@ -64,10 +64,22 @@ impl Drive {
         owners
     }
 
+    /// Whether an owner has told that it holds it.
+    #[must_use]
+    pub fn is_held_by(&self, owner: Owner) -> bool {
+        self.holders.iter().any(|(holder, _)| *holder == owner)
+    }
+
+    /// How many owners hold it.
+    #[must_use]
+    pub fn holders(&self, groups: &Groups) -> usize {
+        self.holding(groups).count()
+    }
+
     /// Whether enough owners hold it.
     #[must_use]
     pub fn is_held(&self, groups: &Groups) -> bool {
-        groups.get(self.target).is_some_and(|group| self.holding(groups).count() >= group.holders())
+        groups.get(self.target).is_some_and(|group| self.holders(groups) >= group.holders())
     }
 
     /// Whether it is decided: as many owners as it takes hold it, and for each of them a quorum of every layout that it

@@ -52,6 +52,13 @@ impl Move {
         self.target
     }
 
+    /// A later layout is known to be decided: what was before it needs no collecting.
+    pub fn decided(&mut self, floor: LayoutId) {
+        if floor < self.target {
+            self.floor = self.floor.max(floor);
+        }
+    }
+
     /// The state that `owner` showed was joined, and is durable here: all of it, its clock last.
     ///
     /// Its full exchange was opened after that one was fenced, and ended in the same life of it: whoever drops a copy

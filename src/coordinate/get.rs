@@ -136,7 +136,7 @@ impl Getting {
         let free = |node: &NodeId| {
             self.asked.iter().all(|asked| asked.node != *node) && (desperate || !roster.is_suspected(*node))
         };
-        let owners = roster.layout.owners(self.partition).iter().copied();
+        let owners = roster.layout().owners(self.partition).iter().copied();
         // Of a peer that was never asked nothing is known: this node's own copy comes before it.
         let rank = |&node: &NodeId| (roster.typical(node), node != roster.me);
         let Some(node) = owners.filter(free).min_by_key(rank) else { return false };
@@ -152,7 +152,7 @@ impl Getting {
             return;
         }
         // This node is a fallback too where it is not an owner, and asking itself costs nothing.
-        let owners = roster.layout.owners(self.partition);
+        let owners = roster.layout().owners(self.partition);
         let me = Some(roster.me).filter(|me| !owners.contains(me));
         let free = |node: &NodeId| self.asked.iter().all(|asked| asked.node != *node);
         let fallback = match self.rule.mode {
@@ -290,6 +290,14 @@ impl Getting {
         };
         self.answered = true;
         Some(outcome)
+    }
+
+    /// As [`Getting::outcome`], but a failure is not final unless it `may_fail`.
+    pub(crate) fn outcome_if(&mut self, may_fail: bool, expired: bool) -> Option<Outcome> {
+        if !may_fail && self.verdict.decision() != Decision::Reached {
+            return None;
+        }
+        self.outcome(expired)
     }
 
     /// Whether any node that was asked may still answer in time.

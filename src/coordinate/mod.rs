@@ -3,13 +3,17 @@
 //! Pure machines: they are told what was answered and what time it is, and return what to do. They touch no storage
 //! and send nothing (Dynamo §4.5, §5: one state machine per request).
 
+mod directory;
 mod get;
 mod put;
+
+pub(crate) use directory::Directory;
 
 pub(crate) use get::{GetRule, Getting, Outcome as GetOutcome};
 pub(crate) use put::{Order, Outcome as PutOutcome, Putting};
 
 use std::collections::BTreeSet;
+use std::sync::Arc;
 use std::time::Duration;
 
 use crate::config::Spread;
@@ -64,18 +68,33 @@ pub(crate) struct Patience {
 /// What a coordinator sees of the cluster.
 #[derive(Clone, Copy)]
 pub(crate) struct Roster<'a> {
-    pub(crate) layout: &'a Layout,
+    /// The layouts that count in the partition: the decided one, then those that may be. A write takes W places in each,
+    /// a read asks the owners of the first.
+    pub(crate) layouts: &'a [Arc<Layout>],
+    pub(crate) directory: &'a Directory,
     pub(crate) peers: &'a Detector,
-    /// The zone of each member, numbered from 0.
-    pub(crate) zones: &'a [u8],
     pub(crate) me: NodeId,
     /// A peer that usually takes longer is not waited for alone.
     pub(crate) slow: Duration,
 }
 
-impl Roster<'_> {
+impl<'a> Roster<'a> {
+    /// The one that is decided.
+    pub(crate) fn layout(&self) -> &'a Layout {
+        &self.layouts[0]
+    }
+
+    /// The owners of a partition in each layout that counts, each node once.
+    fn owners(&self, partition: PartitionId) -> impl Iterator<Item = NodeId> + 'a {
+        let layouts = self.layouts;
+        layouts.iter().enumerate().flat_map(move |(at, layout)| {
+            let is_first = move |node: &NodeId| layouts[..at].iter().all(|earlier| !earlier.owns(*node, partition));
+            layout.owners(partition).iter().copied().filter(is_first)
+        })
+    }
+
     fn index(&self, node: NodeId) -> usize {
-        self.layout.index_of(node).expect("preference lists are made of members")
+        self.directory.index_of(node).expect("preference lists are made of members")
     }
 
     fn is_suspected(&self, node: NodeId) -> bool {
@@ -87,7 +106,7 @@ impl Roster<'_> {
     }
 
     fn zone(&self, node: NodeId) -> u8 {
-        self.zones[self.index(node)]
+        self.directory.zone(self.index(node))
     }
 
     /// How many answers of these nodes would count.
@@ -100,16 +119,16 @@ impl Roster<'_> {
 
     /// The nodes after the owners that are not suspected, in order, without this node.
     fn fallbacks(&self, partition: PartitionId) -> impl Iterator<Item = NodeId> {
-        self.layout
+        self.layout()
             .preference_list(partition)
-            .skip(usize::from(self.layout.n()))
+            .skip(usize::from(self.layout().n()))
             .filter(|&node| node != self.me && !self.is_suspected(node))
     }
 
     /// The owner to send a write to: the one that the context names, else the fastest that is not suspected.
     pub(crate) fn best_owner(&self, partition: PartitionId, route: Option<NodeId>, tried: &[NodeId]) -> Option<NodeId> {
         let eligible = |node: &NodeId| !tried.contains(node) && !self.is_suspected(*node);
-        let owners = self.layout.owners(partition);
+        let owners = self.layout().owners(partition);
         if let Some(node) = route.filter(|node| owners.contains(node) && eligible(node)) {
             return Some(node);
         }
@@ -124,7 +143,9 @@ impl Roster<'_> {
     fn hedge_after(&self, node: NodeId) -> Option<Duration> {
         // Below this the timer costs more than the wait.
         const LEAST: Duration = Duration::from_millis(1);
-        self.peers.p95(self.index(node)).map(|p95| p95.max(LEAST))
+        // This node may be in no layout that it has heard of, and asks itself all the same.
+        let peer = self.directory.index_of(node)?;
+        self.peers.p95(peer).map(|p95| p95.max(LEAST))
     }
 }
 

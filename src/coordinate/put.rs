@@ -21,7 +21,8 @@ pub(crate) struct Putting {
     rule: WriteRule,
     partition: PartitionId,
     places: SmallVec<[Place; 3]>,
-    verdict: Verdict,
+    /// One for each layout that counts, in order.
+    verdicts: SmallVec<[Verdict; 1]>,
     /// Owners for whom this node keeps the hint itself.
     kept: Vec<NodeId>,
     /// Timestamps decide, and no other node has believed this one yet.
@@ -37,7 +38,8 @@ struct Place {
     node: NodeId,
     owner: NodeId,
     state: State,
-    slot: Option<u8>,
+    /// Where it counts: its slot in the verdict on each layout whose owner it is, or stands in for.
+    slots: SmallVec<[Option<u8>; 1]>,
 }
 
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
@@ -74,30 +76,34 @@ impl Putting {
         now: Time,
         orders: &mut Vec<Order>,
     ) -> Self {
-        let verdict = match rule.spread {
+        let verdict = |_| match rule.spread {
             _ if mutant::is(Mutant::OneLess) => Verdict::of_nodes(rule.w.max(2) - 1, 0),
             Spread::Nodes => Verdict::of_nodes(rule.w, 0),
             Spread::Zones => Verdict::of_zones(rule.w, 0),
         };
-        let owners = roster.layout.owners(partition);
         let (places, kept, held_back) = (SmallVec::new(), Vec::new(), Vec::new());
-        let mut put = Self { rule, partition, places, verdict, kept, doubted, held_back, answered: false };
+        let verdicts = roster.layouts.iter().map(verdict).collect();
+        let mut put = Self { rule, partition, places, verdicts, kept, doubted, held_back, answered: false };
         // Suspicion may be wrong: where too few others are left to reach W, suspects are asked all the same.
-        let suspected = owners.iter().filter(|&&node| roster.is_suspected(node)).count();
+        let suspected = roster.owners(partition).filter(|&node| roster.is_suspected(node)).count();
         let enough = |stand_ins: usize| {
-            let healthy = owners.iter().copied().filter(|&node| !roster.is_suspected(node));
-            let nodes = healthy.chain(roster.fallbacks(partition).take(stand_ins));
-            roster.reach(rule.spread, nodes) >= usize::from(rule.w)
+            roster.layouts.iter().all(|layout| {
+                let owners = layout.owners(partition).iter().copied();
+                let healthy = owners.filter(|&node| !roster.is_suspected(node));
+                let nodes = healthy.chain(roster.fallbacks(partition).take(stand_ins));
+                roster.reach(rule.spread, nodes) >= usize::from(rule.w)
+            })
         };
         let desperate = !enough(0) && (rule.mode == Mode::Strict || !enough(suspected));
-        for &owner in owners {
+        for owner in roster.owners(partition) {
             if owner == roster.me || !roster.is_suspected(owner) || desperate {
                 put.ask(owner, owner, roster, now, orders);
             } else {
-                put.places.push(Place { node: owner, owner, state: State::Failed(Answer::Suspected), slot: None });
+                let (state, slots) = (State::Failed(Answer::Suspected), SmallVec::new());
+                put.places.push(Place { node: owner, owner, state, slots });
             }
         }
-        for &owner in owners {
+        for owner in roster.owners(partition) {
             if owner != roster.me && (roster.is_suspected(owner) || roster.is_slow(owner)) {
                 put.stand_in(owner, roster, now, orders);
             }
@@ -108,11 +114,12 @@ impl Putting {
     fn ask(&mut self, node: NodeId, owner: NodeId, roster: Roster<'_>, now: Time, orders: &mut Vec<Order>) {
         // A hint counts toward W in sloppy mode alone.
         let counts = node == owner || self.rule.mode == Mode::Sloppy || mutant::is(Mutant::CountHintsInStrict);
-        let slot = counts.then(|| {
-            let zone = if self.rule.spread == Spread::Zones { roster.zone(node) } else { 0 };
-            self.verdict.ask(zone)
-        });
-        self.places.push(Place { node, owner, state: State::Waiting { since: now, wait: Wait::Fresh }, slot });
+        let zone = if self.rule.spread == Spread::Zones { roster.zone(node) } else { 0 };
+        let layouts = roster.layouts.iter().zip(&mut self.verdicts);
+        let slots = layouts
+            .map(|(layout, verdict)| (counts && layout.owns(owner, self.partition)).then(|| verdict.ask(zone)))
+            .collect();
+        self.places.push(Place { node, owner, state: State::Waiting { since: now, wait: Wait::Fresh }, slots });
         if node != roster.me {
             orders.push(Order::Write { to: node, hint_for: (node != owner).then_some(owner) });
         }
@@ -172,17 +179,25 @@ impl Putting {
 
     /// A node has stored it.
     pub(crate) fn stored(&mut self, node: NodeId) {
+        self.stored_in(node, |_| true);
+    }
+
+    /// A node has stored it, and counts in these of the layouts: where another store is named for it, it doesn't.
+    pub(crate) fn stored_in(&mut self, node: NodeId, counts: impl Fn(usize) -> bool) {
         if mutant::is(Mutant::CountTwice)
             && self.places.iter().any(|place| place.node == node && place.state == State::Stored)
-            && let Some(slot) =
-                self.places.iter().find(|place| place.state != State::Stored).and_then(|place| place.slot)
+            && let Some(other) = self.places.iter().find(|place| place.state != State::Stored)
         {
-            self.verdict.good(slot);
+            for (slot, verdict) in other.slots.iter().zip(&mut self.verdicts) {
+                slot.iter().for_each(|slot| verdict.good(*slot));
+            }
         }
         if let Some(place) = self.places.iter_mut().find(|place| place.node == node) {
             place.state = State::Stored;
-            if let Some(slot) = place.slot {
-                self.verdict.good(slot);
+            for (at, (slot, verdict)) in place.slots.iter().zip(&mut self.verdicts).enumerate() {
+                if let Some(slot) = *slot {
+                    if place.node != place.owner || counts(at) { verdict.good(slot) } else { verdict.bad(slot) }
+                }
             }
         }
     }
@@ -201,14 +216,14 @@ impl Putting {
         else {
             return;
         };
-        let (owner, slot) = (self.places[at].owner, self.places[at].slot);
+        let owner = self.places[at].owner;
         self.places[at].state = State::Failed(Answer::Refused(refusal));
         // Another node is asked before the failure is counted, so that it is not final too early.
         if !self.is_covered(owner) {
             self.stand_in(owner, roster, now, orders);
         }
-        if let Some(slot) = slot {
-            self.verdict.bad(slot);
+        for (slot, verdict) in self.places[at].slots.iter().zip(&mut self.verdicts) {
+            slot.iter().for_each(|slot| verdict.bad(*slot));
         }
     }
 
@@ -257,7 +272,7 @@ impl Putting {
                 || self.kept.contains(owner)
                 || self.places.iter().any(|place| place.owner == *owner && place.state == State::Stored)
         };
-        roster.layout.owners(self.partition).iter().copied().filter(|owner| !covered(owner)).collect()
+        roster.owners(self.partition).filter(|owner| !covered(owner)).collect()
     }
 
     /// The answer for the client, once, as soon as it is final; `expired` when the request's time is over.
@@ -265,7 +280,7 @@ impl Putting {
         if self.answered {
             return None;
         }
-        let outcome = match self.verdict.decision() {
+        let outcome = match self.decision() {
             Decision::Reached => self.done(false),
             Decision::Open if !expired => return None,
             // The one case in which a hint at the coordinator counts: sloppy, W = 1, and nobody else within reach.
@@ -278,6 +293,24 @@ impl Putting {
         };
         self.answered = true;
         Some(outcome)
+    }
+
+    /// Reached in every layout, or failed in one.
+    fn decision(&self) -> Decision {
+        let mut all = Decision::Reached;
+        for verdict in &self.verdicts {
+            match verdict.decision() {
+                Decision::Failed => return Decision::Failed,
+                Decision::Open => all = Decision::Open,
+                Decision::Reached => {}
+            }
+        }
+        all
+    }
+
+    /// Whether it is stored often enough in every layout.
+    pub(crate) fn is_reached(&self) -> bool {
+        self.decision() == Decision::Reached
     }
 
     fn done(&self, only_here: bool) -> Outcome {
@@ -296,8 +329,8 @@ impl Putting {
             State::Failed(answer) => answer,
         };
         Shortfall {
-            needed: self.verdict.needed(),
-            got: self.verdict.got(),
+            needed: self.verdicts.iter().map(Verdict::needed).max().unwrap_or(self.rule.w),
+            got: self.verdicts.iter().map(Verdict::got).min().unwrap_or(0),
             answers: self.places.iter().map(|place| (place.node, answer(place))).collect(),
         }
     }

@@ -11,11 +11,12 @@ mod puts;
 use std::collections::BTreeSet;
 use std::fmt::Debug;
 use std::hash::Hasher;
+use std::sync::Arc;
 use std::time::Duration;
 
 use siphasher::sip128::{Hasher128, SipHasher13};
 
-use super::{Patience, Roster};
+use super::{Directory, Patience, Roster};
 use crate::config::{Mode, Spread};
 use crate::detector::{Detector, DetectorSettings};
 use crate::ids::{NodeId, PartitionId, ZoneId};
@@ -28,7 +29,8 @@ const BEGIN: Time = Time(10_000_000);
 
 /// A cluster as a coordinator sees it: the owners are nodes 1 to n, the others stand in.
 struct World {
-    layout: Layout,
+    layout: Arc<Layout>,
+    directory: Directory,
     peers: Detector,
     zones: Vec<u8>,
     me: NodeId,
@@ -41,10 +43,12 @@ impl World {
         let member = |(at, &node): (usize, &NodeId)| Member::new(node).zone(ZoneId(u32::from(zone(at))));
         let members: Vec<Member> = nodes.iter().enumerate().map(member).collect();
         let owners = vec![nodes[..usize::from(n)].to_vec()];
-        let layout = Layout::from_owners(n, members, owners).expect("a layout");
+        let layout = Arc::new(Layout::from_owners(n, members, owners).expect("a layout"));
+        let directory = Directory::new(Arc::clone(&layout));
         let zones = (0..nodes.len()).map(zone).collect();
         Self {
             layout,
+            directory,
             peers: Detector::new(nodes.len(), DetectorSettings::default(), Time(0)),
             zones,
             me: NodeId(u64::from(me)),
@@ -83,7 +87,8 @@ impl World {
 
     fn roster(&self) -> Roster<'_> {
         let slow = PATIENCE.fallback;
-        Roster { layout: &self.layout, peers: &self.peers, zones: &self.zones, me: self.me, slow }
+        let layouts = std::slice::from_ref(&self.layout);
+        Roster { layouts, directory: &self.directory, peers: &self.peers, me: self.me, slow }
     }
 
     /// How many of these count: nodes, or their zones.

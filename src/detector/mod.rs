@@ -169,6 +169,25 @@ impl Detector {
         own
     }
 
+    /// How many peers there are.
+    #[must_use]
+    pub const fn len(&self) -> usize {
+        self.peers.len()
+    }
+
+    /// Whether there are none.
+    #[must_use]
+    pub const fn is_empty(&self) -> bool {
+        self.peers.is_empty()
+    }
+
+    /// One peer more, by the next index.
+    pub fn add(&mut self, now: Time) {
+        self.step(now);
+        self.peers.push(Peer::new(self.running(now)));
+        self.due = self.next_due(now);
+    }
+
     /// This one is the node itself, or nobody whose end would matter: it is never probed and never suspected.
     pub fn ignore(&mut self, peer: usize) {
         self.peers[peer].ignored = true;

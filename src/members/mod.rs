@@ -23,15 +23,19 @@
 //! taken would then depend on what was heard before it, and members would no longer end alike. A record whose numbers
 //! were driven to the end serves until the node is removed and joins again.
 
+mod act;
 mod digest;
 mod format;
 mod gossip;
+mod introduce;
 mod layouts;
 mod record;
 
+pub use act::ActError;
 pub(crate) use digest::Difference;
 pub(crate) use gossip::Said;
 pub use gossip::{Gossip, Known};
+pub use introduce::Introduce;
 pub use layouts::{Layouts, NotYounger};
 pub use record::{Joined, MemberRecord, Phase, Presence, Protocols, RecordError, Seat};
 

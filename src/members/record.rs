@@ -95,6 +95,14 @@ pub struct Protocols {
     pub highest: u16,
 }
 
+impl Protocols {
+    /// Whether there is a version that both speak.
+    #[must_use]
+    pub const fn overlaps(self, other: Self) -> bool {
+        self.lowest <= other.highest && other.lowest <= self.highest
+    }
+}
+
 /// What a join of two accounts came to.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub struct Joined {

@@ -143,6 +143,11 @@ impl Message {
             | Self::Compared(_)
             | Self::NamesWanted(_)
             | Self::NamesKnown(_)
+            | Self::Moving(_)
+            | Self::Settled(_)
+            | Self::Gossip(_)
+            | Self::LayoutWanted(_)
+            | Self::LayoutGiven(_)
             | Self::Headed(_) => return,
         };
         if let Some(changed) = change(whose, set) {
@@ -204,6 +209,7 @@ fn read_body<'de, D: Deserializer<'de>>(deserializer: D) -> Result<Box<Message>,
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::ballot::Sets;
     use crate::bytes::Bytes;
     use crate::causality::{Entry, Identity, Stamp};
     use crate::codec::Codec;
@@ -250,7 +256,15 @@ mod tests {
             Message::Told(Told { request, step: 1, partition, start: Start(1), losses: 0, result: Ok(answer) })
         };
         vec![
-            Message::Write(Write { request, layout, key: key(), update: update(), hint_for: None, durability }),
+            Message::Write(Write {
+                request,
+                sets: Sets::of(layout),
+                round: 0,
+                key: key(),
+                update: update(),
+                hint_for: None,
+                durability,
+            }),
             Message::Forward(Forward { request, layout, key: key(), update: update(), rule, left: 1, first: true }),
             Message::Hints(Hints {
                 request,
@@ -258,10 +272,20 @@ mod tests {
                 items: (0..3).map(|index| HintItem { index, key: key(), update: update() }).collect(),
                 last: true,
             }),
-            Message::ReadReply(ReadReply { request, partition, result: Ok(Shown::Hint(update())) }),
             Message::ReadReply(ReadReply {
                 request,
                 partition,
+                floor: layout,
+                store: None,
+                known: None,
+                result: Ok(Shown::Hint(update())),
+            }),
+            Message::ReadReply(ReadReply {
+                request,
+                partition,
+                floor: layout,
+                store: None,
+                known: None,
                 result: Ok(Shown::Owner { live: live(), residual: DotSet::new(), clock: clock() }),
             }),
             Message::Repair(Repair { layout, key: key(), live: live(), covered: clock() }),

@@ -17,27 +17,42 @@
 //! | `Ask`, `Told` | owner to owner, and back: a step of an exchange | | the state that it tells of |
 //! | `NamesWanted` | any node to any node | `NamesKnown` | the names that an owner says it knows |
 //! | `NamesKnown` | back, or from a node that has learned a name | | the names that an owner says are held |
+//! | `Moving` | a step between owners of a partition that changes hands, and back | `Moving`, or nothing | what it says of the sender: a promise, a seal, what it holds, its clock |
+//! | `Settled` | a member to the one that counts, and from that one to all | nothing | the decisions that it tells of |
 //! | `Headed` | one of the above that carries a set of dots, a part of which it says by name | as that one | as for that one |
+//! | `Gossip` | any node to any node that it has heard of, or was told to ask | `Gossip`, unless both know the same | nothing |
+//! | `LayoutWanted` | any node to one that has said that it has the layout | `LayoutGiven` | nothing |
+//! | `LayoutGiven` | back | | nothing |
+//!
+//! The last three and probes are taken from any node that the transport vouches for: one that joins is no member of a
+//! layout yet. All others are taken from members alone.
 
 mod exchange;
 mod headed;
+mod membership;
+mod moving;
 
 pub(crate) use exchange::{Answer, Ask, Compare, Compared, Item, Keys, Mark, Page, Question, Records, Surveyed, Told};
 pub(crate) use headed::{Headed, Whose};
+pub(crate) use membership::PROTOCOLS;
+pub(crate) use moving::{MoveStep, Moving, Settled};
 
 use std::sync::Arc;
 
 use serde::{Deserialize, Serialize};
 
+use crate::ballot::{Refused, Sets};
 use crate::bytes::Bytes;
 use crate::causality::{Entry, Update, is_sorted};
 use crate::config::{Durability, Mode, Spread};
 use crate::dots::DotSet;
 use crate::error::{Refusal, Shortfall};
 use crate::hash::Secret;
-use crate::ids::{KeyspaceId, LayoutId, NodeId, PartitionId, RequestId};
+use crate::ids::{KeyspaceId, LayoutId, NodeId, PartitionId, RequestId, StoreId};
 use crate::key::Key;
+use crate::members::Gossip;
 use crate::names::{Definition, Name};
+use crate::ring::Layout;
 use crate::wire::list;
 
 /// A message between nodes. Hosts pass it on, as a value within a process or through `Codec`, and needn't look into it.
@@ -65,13 +80,21 @@ pub enum Message {
     NamesWanted(NamesWanted),
     NamesKnown(NamesKnown),
     Headed(Headed),
+    Gossip(Gossip),
+    LayoutWanted(LayoutId),
+    LayoutGiven(Arc<Layout>),
+    Moving(Moving),
+    Settled(Settled),
 }
 
 /// Store this update.
 #[derive(Clone, PartialEq, Eq, Debug, Serialize, Deserialize)]
 pub struct Write {
     pub(crate) request: RequestId,
-    pub(crate) layout: LayoutId,
+    /// The layouts in each of which it takes W places.
+    pub(crate) sets: Sets,
+    /// How often these have changed in the course of the request.
+    pub(crate) round: u8,
     pub(crate) key: Key,
     pub(crate) update: Arc<Update>,
     /// The owner for whom the receiver shall keep it, if it isn't for the receiver itself.
@@ -83,14 +106,21 @@ pub struct Write {
 #[derive(Clone, PartialEq, Eq, Debug, Serialize, Deserialize)]
 pub struct WriteReply {
     pub(crate) request: RequestId,
+    /// That of the write: what was stored under other layouts promises other things.
+    pub(crate) round: u8,
+    /// From which of the sender's stores, if that is not the one that it was founded with.
+    pub(crate) store: Option<StoreId>,
     pub(crate) result: Result<(), Refusal>,
+    /// What the request must know of later layouts.
+    pub(crate) known: Option<Box<Refused>>,
 }
 
 /// Show what you have of this key.
 #[derive(Clone, PartialEq, Eq, Debug, Serialize, Deserialize)]
 pub struct Read {
     pub(crate) request: RequestId,
-    pub(crate) layout: LayoutId,
+    /// The decided layout whose owners are asked.
+    pub(crate) floor: LayoutId,
     pub(crate) key: Key,
     /// The longest name that the reader knows, with all on which that builds: by it the clock may be said.
     pub(crate) known: Option<Name>,
@@ -102,7 +132,13 @@ pub struct ReadReply {
     pub(crate) request: RequestId,
     /// Of which partition the key is: names are looked up in that one's dictionary.
     pub(crate) partition: PartitionId,
+    /// That of the read: answers of the owners of two layouts are never mixed.
+    pub(crate) floor: LayoutId,
+    /// From which of the sender's stores, if that is not the one that it was founded with.
+    pub(crate) store: Option<StoreId>,
     pub(crate) result: Result<Shown, Refusal>,
+    /// What the request must know of later layouts.
+    pub(crate) known: Option<Box<Refused>>,
 }
 
 /// A key as one node shows it.
@@ -295,7 +331,12 @@ impl Message {
             | Self::ProbeReply(_)
             | Self::Compared(_)
             | Self::Told(_)
-            | Self::NamesKnown(_) => None,
+            | Self::NamesKnown(_)
+            | Self::Moving(_)
+            | Self::Settled(_)
+            | Self::Gossip(_)
+            | Self::LayoutWanted(_)
+            | Self::LayoutGiven(_) => None,
         }
     }
 
@@ -310,7 +351,9 @@ impl Message {
             | Self::ProbeReply(_)
             | Self::Compared(_)
             | Self::Told(_)
+            | Self::LayoutGiven(_)
             | Self::NamesKnown(NamesKnown { request: Some(_), .. }) => true,
+            Self::Moving(moving) => moving.is_answer(),
             Self::Headed(headed) => headed.message().is_answer(),
             Self::Write(_)
             | Self::Read(_)
@@ -322,7 +365,10 @@ impl Message {
             | Self::Compare(_)
             | Self::Ask(_)
             | Self::NamesWanted(_)
-            | Self::NamesKnown(_) => false,
+            | Self::NamesKnown(_)
+            | Self::Settled(_)
+            | Self::Gossip(_)
+            | Self::LayoutWanted(_) => false,
         }
     }
 
@@ -364,7 +410,12 @@ impl Message {
             | Self::Ask(_)
             | Self::Told(_)
             | Self::NamesWanted(_)
-            | Self::NamesKnown(_) => Ok(()),
+            | Self::NamesKnown(_)
+            | Self::Moving(_)
+            | Self::Settled(_)
+            | Self::Gossip(_)
+            | Self::LayoutWanted(_)
+            | Self::LayoutGiven(_) => Ok(()),
         }
     }
 
@@ -394,6 +445,13 @@ impl Message {
                 let own = item.events.is_subset(clock);
                 if own { Ok(()) } else { Err("a record whose dots its owner doesn't know") }
             }),
+            Self::Moving(moving) => moving.check(),
+            Self::WriteReply(WriteReply { known: Some(known), .. })
+            | Self::ReadReply(ReadReply { result: Err(_), known: Some(known), .. })
+                if known.seals.len() > Sets::MAX =>
+            {
+                Err("too many layouts")
+            }
             Self::ReadReply(ReadReply { result: Ok(Shown::Nothing) | Err(_), .. })
             | Self::Read(_)
             | Self::WriteReply(_)
@@ -409,6 +467,11 @@ impl Message {
             | Self::Told(_)
             | Self::NamesWanted(_)
             | Self::NamesKnown(_)
+            | Self::Settled(_)
+            // A membership and a layout are looked at where their bytes are read.
+            | Self::Gossip(_)
+            | Self::LayoutWanted(_)
+            | Self::LayoutGiven(_)
             | Self::Headed(_) => Ok(()),
         }
     }
@@ -465,7 +528,8 @@ mod tests {
         [
             Message::Write(Write {
                 request: REQUEST,
-                layout: LAYOUT,
+                sets: Sets::of(LAYOUT),
+                round: 0,
                 key: key(),
                 update: update(),
                 hint_for: None,
@@ -495,7 +559,14 @@ mod tests {
         let shown = Shown::Owner { live: live(), residual: DotSet::new(), clock: Arc::default() };
         [
             Message::Repair(Repair { layout: LAYOUT, key: key(), live: live(), covered: Arc::default() }),
-            Message::ReadReply(ReadReply { request: REQUEST, partition: PartitionId(0), result: Ok(shown) }),
+            Message::ReadReply(ReadReply {
+                request: REQUEST,
+                partition: PartitionId(0),
+                floor: LAYOUT,
+                store: None,
+                known: None,
+                result: Ok(shown),
+            }),
             Message::ForwardReply(ForwardReply { request: REQUEST, outcome: Forwarded::AtCap { live: live() } }),
         ]
     }
@@ -509,6 +580,9 @@ mod tests {
         let shown = |update| {
             Message::ReadReply(ReadReply {
                 request: REQUEST,
+                floor: LAYOUT,
+                store: None,
+                known: None,
                 partition: PartitionId(0),
                 result: Ok(Shown::Hint(update)),
             })
@@ -539,7 +613,7 @@ mod tests {
     fn keys_are_placed_by_who_receives_them_and_have_a_keyspace() {
         let from_outside = decoded(key().full());
         assert_ne!(from_outside, key(), "not placed yet");
-        let read = |key| Message::Read(Read { request: REQUEST, layout: LAYOUT, key, known: None });
+        let read = |key| Message::Read(Read { request: REQUEST, floor: LAYOUT, key, known: None });
         let mut message = read(from_outside);
         assert_eq!(message.admit(&SECRET), Ok(()));
         assert_eq!(message, read(key()));
@@ -556,7 +630,15 @@ mod tests {
     fn answers_are_told_from_questions() {
         let shown = Ok(Shown::Nothing);
         assert!(
-            Message::ReadReply(ReadReply { request: REQUEST, partition: PartitionId(0), result: shown }).is_answer()
+            Message::ReadReply(ReadReply {
+                request: REQUEST,
+                partition: PartitionId(0),
+                floor: LAYOUT,
+                store: None,
+                known: None,
+                result: shown
+            })
+            .is_answer()
         );
         assert!(Message::ProbeReply(Probe { request: REQUEST }).is_answer());
         assert!(!Message::Probe(Probe { request: REQUEST }).is_answer());

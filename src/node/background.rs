@@ -21,15 +21,26 @@ impl<S: Storage> Shard<S> {
     /// Reads records on: for a tree that is to be built, or to see whether what was written is there.
     pub(super) fn build_digests(&mut self) {
         const RECORDS: usize = 256;
-        let Some(partition) = self.replica.partitions_building().next() else {
+        let next = self.replica.partitions_building().next();
+        if next.is_none() && !self.replica.has_leftovers() {
             self.building_due = None;
             return;
-        };
+        }
         if let Err(due) = self.admission.grant(Work::Build, self.now.time) {
             self.building_due = Some(due);
             return;
         }
         self.building_due = Some(self.now.time + PAUSE);
+        let Some(partition) = next else {
+            match self.replica.remove_leftovers(&mut self.storage, RECORDS) {
+                Ok(stored) => self.lanes.wrote(&stored),
+                Err(error) => {
+                    self.storage_failed(error);
+                    self.building_due = Some(self.now.time + self.shared.timing.sweep);
+                }
+            }
+            return;
+        };
         let built = self.of_partition(partition, |replica, storage| replica.build(storage, partition, RECORDS));
         if let Ok(stored) = built {
             self.lanes.wrote(&stored);

@@ -1,19 +1,18 @@
 //! The control part of a node: small, slow, apart from the data.
 //!
-//! It holds the layout that the shards work by, and probes the peers that they suspect. The two sides tell each other
-//! changes, never data: what a shard suspects, and what answered a probe.
+//! It probes the peers that the shards suspect, takes part in the gossip, and keeps what layouts say. The two sides tell
+//! each other changes, never data: what a shard suspects or lacks, what answered a probe, and layouts.
 
 use std::collections::BTreeMap;
-use std::sync::Arc;
 use std::time::Duration;
 
 use rand::rngs::Xoshiro256PlusPlus;
 use rand::{RngExt, SeedableRng};
 
 use super::Output;
-use crate::ids::{NodeId, RequestId, Start};
+use super::membership::Members;
+use crate::ids::{LayoutId, NodeId, RequestId, Start};
 use crate::message::{Message, Probe};
-use crate::ring::Layout;
 use crate::time::{Time, micros};
 
 /// What a shard tells the control part.
@@ -23,17 +22,19 @@ pub(super) enum Notice {
     Suspected(NodeId),
     /// This peer keeps the shard waiting, or was quiet for long: ask it for a sign.
     Doubted(NodeId),
+    /// It is not known what this layout says; the peer has spoken of it.
+    Wanted(LayoutId, NodeId),
     /// This peer was suspected and has been heard.
     Recovered(NodeId),
 }
 
 #[derive(Debug)]
 pub(super) struct Control {
-    layout: Arc<Layout>,
     sequence: Sequence,
     first_pause: Duration,
-    probes: BTreeMap<NodeId, Pending>,
-    rng: Xoshiro256PlusPlus,
+    pub(super) probes: BTreeMap<NodeId, Pending>,
+    pub(super) rng: Xoshiro256PlusPlus,
+    pub(super) members: Members,
 }
 
 /// Numbers probes.
@@ -52,19 +53,15 @@ impl Sequence {
 }
 
 #[derive(Debug)]
-struct Pending {
+pub(super) struct Pending {
     due: Time,
     pause: Duration,
 }
 
 impl Control {
-    pub(super) fn new(layout: Arc<Layout>, start: Start, seed: u64, first_pause: Duration) -> Self {
+    pub(super) fn new(start: Start, seed: u64, first_pause: Duration, members: Members) -> Self {
         let rng = Xoshiro256PlusPlus::seed_from_u64(seed);
-        Self { layout, sequence: Sequence { start, next: 0 }, first_pause, probes: BTreeMap::new(), rng }
-    }
-
-    pub(super) fn layout(&self) -> &Arc<Layout> {
-        &self.layout
+        Self { sequence: Sequence { start, next: 0 }, first_pause, probes: BTreeMap::new(), rng, members }
     }
 
     /// The peers that are suspected, in order.
@@ -75,6 +72,7 @@ impl Control {
     pub(super) fn notice(&mut self, notice: Notice, now: Time, out: &mut impl FnMut(Output)) {
         match notice {
             Notice::Doubted(node) => out(self.sequence.probe(node)),
+            Notice::Wanted(layout, from) => self.want(layout, from, now, out),
             Notice::Suspected(node) => {
                 self.probes.entry(node).or_insert(Pending { due: now, pause: self.first_pause });
             }

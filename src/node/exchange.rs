@@ -7,6 +7,7 @@
 use std::collections::BTreeMap;
 use std::sync::Arc;
 
+use super::moves::MoveExchange;
 use super::shard::{Operation, Shard};
 use super::{Event, Output};
 use crate::admission::Work;
@@ -17,7 +18,6 @@ use crate::ids::{NodeId, PartitionId, Start, Ticket};
 use crate::message::{Answer, Ask, Compare, Compared, Item, Message, Page, Question, Records, Repair, Surveyed, Told};
 use crate::mutant::{self, Mutant};
 use crate::request::Reply;
-use crate::ring::Layout;
 use crate::status::{Agreement, Debt};
 use crate::storage::Storage;
 use crate::time::Time;
@@ -36,6 +36,8 @@ pub(super) struct Exchange {
     full: Option<Box<FullExchange>>,
     /// A client only wants to know what differs: nothing is moved.
     preview: Option<Ticket>,
+    /// It is a part of the partition's change of hands.
+    purpose: Option<MoveExchange>,
 }
 
 impl Exchange {
@@ -66,14 +68,28 @@ pub(super) struct Exchanges {
 }
 
 impl Exchanges {
-    pub(super) fn new(layout: &Layout, node: NodeId, owned: &[PartitionId], due: Time, calm: Time) -> Self {
-        let mut peers = BTreeMap::<NodeId, Vec<PartitionId>>::new();
-        for &partition in owned {
-            for &owner in layout.owners(partition).iter().filter(|owner| **owner != node) {
-                peers.entry(owner).or_default().push(partition);
+    pub(super) fn new(due: Time, calm: Time) -> Self {
+        Self { due, calm, ..Self::default() }
+    }
+
+    /// These are the other owners of a partition of this node; nobody is, if it is no partition of this node.
+    fn share(&mut self, partition: PartitionId, others: &[NodeId]) {
+        for (node, shared) in &mut self.peers {
+            let at = shared.binary_search(&partition);
+            match (at, others.contains(node)) {
+                (Ok(at), false) => drop(shared.remove(at)),
+                (Err(at), true) => shared.insert(at, partition),
+                (Ok(_), true) | (Err(_), false) => {}
             }
         }
-        Self { peers, due, calm, ..Self::default() }
+        self.peers.retain(|_, shared| !shared.is_empty());
+        for &other in others {
+            self.peers.entry(other).or_insert_with(|| vec![partition]);
+        }
+        let of_others = |pair: &(PartitionId, NodeId)| pair.0 != partition || others.contains(&pair.1);
+        self.agreements.retain(|pair, _| of_others(pair));
+        self.dirty.retain(|pair, _| of_others(pair));
+        self.waiting.retain(|pair, _| of_others(pair));
     }
 
     pub(super) fn running(&self) -> usize {
@@ -164,7 +180,7 @@ impl<S: Storage> Shard<S> {
             **owner == self.shared.node
                 || self.exchanges.agreements.get(&(partition, **owner)).is_some_and(|it| it.equal == changes)
         };
-        if self.shared.layout.owners(partition).iter().all(|owner| equal(&owner)) {
+        if self.topology.all_owners(partition).iter().all(|owner| equal(&owner)) {
             self.replica.trim(partition);
         }
     }
@@ -211,7 +227,9 @@ impl<S: Storage> Shard<S> {
     }
 
     pub(super) fn want_exchange(&mut self, partition: PartitionId, peer: NodeId, full: bool) {
-        *self.exchanges.waiting.entry((partition, peer)).or_default() |= full;
+        if full || !self.moves.is_going(partition) {
+            *self.exchanges.waiting.entry((partition, peer)).or_default() |= full;
+        }
     }
 
     /// Begins what waits, as far as there is room: one exchange per partition, and a few at a time.
@@ -230,11 +248,49 @@ impl<S: Storage> Shard<S> {
             let question =
                 if full { Question::Survey } else { Question::Since(Arc::clone(self.replica.clock(partition))) };
             let losses = self.replica.losses(partition);
-            let exchange = Exchange { peer, partition, losses, step: 0, question, sent: 0, full: None, preview: None };
+            let exchange = Exchange {
+                peer,
+                partition,
+                losses,
+                step: 0,
+                question,
+                sent: 0,
+                full: None,
+                preview: None,
+                purpose: None,
+            };
             let number = self.operations.add(Operation::Exchange(Box::new(exchange)), self.now.time);
             self.exchanges.running.insert(partition, number);
             self.ask_when_granted(number);
         }
+    }
+
+    pub(super) fn exchange_with(&self, number: u64) -> Option<NodeId> {
+        match self.operations.get(number) {
+            Some(Operation::Exchange(exchange)) => Some(exchange.peer),
+            _ => None,
+        }
+    }
+
+    /// Other nodes own a partition than before, or this one doesn't any more.
+    pub(super) fn share_partition(&mut self, partition: PartitionId) {
+        let mut others = Vec::new();
+        if self.replica.owns(partition) {
+            others = self.topology.all_owners(partition);
+            others.retain(|node| *node != self.shared.node);
+        }
+        self.exchanges.share(partition, &others);
+    }
+
+    /// Begins a full exchange of a partition that changes hands. None of it runs.
+    pub(super) fn begin_move_exchange(&mut self, partition: PartitionId, peer: NodeId, purpose: MoveExchange) {
+        let (question, losses) = (Question::Survey, self.replica.losses(partition));
+        let purpose = Some(purpose);
+        let exchange =
+            Exchange { peer, partition, losses, step: 0, question, sent: 0, full: None, preview: None, purpose };
+        let number = self.operations.add(Operation::Exchange(Box::new(exchange)), self.now.time);
+        self.exchanges.running.insert(partition, number);
+        self.ask_when_granted(number);
     }
 
     /// A client wants to know in how many keys this node and another owner of a partition differ.
@@ -243,8 +299,9 @@ impl<S: Storage> Shard<S> {
             return self.done(ticket, Reply::Compared(Err(CompareError::NotAnOwner)));
         }
         let (question, losses) = (Question::Survey, self.replica.losses(partition));
+        let preview = Some(ticket);
         let exchange =
-            Exchange { peer: with, partition, losses, step: 0, question, sent: 0, full: None, preview: Some(ticket) };
+            Exchange { peer: with, partition, losses, step: 0, question, sent: 0, full: None, preview, purpose: None };
         let number = self.operations.add(Operation::Exchange(Box::new(exchange)), self.now.time);
         self.ask_step(number);
     }
@@ -311,8 +368,11 @@ impl<S: Storage> Shard<S> {
                 return;
             }
             self.exchanges.running.remove(&exchange.partition);
-            if exchange.full.is_some() {
+            if exchange.full.is_some() && self.replica.owns(exchange.partition) {
                 self.replica.unwatch(exchange.partition);
+            }
+            if self.moves.is_coming(exchange.partition) {
+                self.moves.due = Some(self.now.time);
             }
         }
         self.begin_waiting();
@@ -324,6 +384,9 @@ impl<S: Storage> Shard<S> {
         let (partition, life) = (exchange.partition, (told.start, told.losses));
         if (from, told.partition, told.step) != (exchange.peer, partition, exchange.step) {
             return;
+        }
+        if !self.replica.owns(partition) {
+            return self.end_exchange(number);
         }
         let other_life = exchange.full.as_ref().is_some_and(|full| !full.is_of(life));
         if exchange.losses != self.replica.losses(partition) || other_life {
@@ -484,7 +547,7 @@ impl<S: Storage> Shard<S> {
     /// What a full exchange asks next. When there is nothing left, the clock takes in the opening's.
     fn go_on(&mut self, number: u64, partition: PartitionId) -> Result<Option<Question>, Mistaken> {
         let Some(Operation::Exchange(exchange)) = self.operations.get_mut(number) else { return Err(Mistaken) };
-        let peer = exchange.peer;
+        let (peer, purpose) = (exchange.peer, exchange.purpose);
         let Some(full) = &mut exchange.full else { return Err(Mistaken) };
         if exchange.preview.is_some() {
             return Ok(full.next());
@@ -505,17 +568,12 @@ impl<S: Storage> Shard<S> {
                 if was_refilling && !self.replica.is_refilling(partition) {
                     self.lanes.reveal(Output::Event(Event::PartitionRefilled(partition)));
                 }
+                if let Some(purpose) = purpose {
+                    self.move_exchanged(partition, peer, whole, purpose);
+                }
             }
             Err(error) => self.storage_failed(error),
         }
         Ok(None)
-    }
-
-    /// How many others, that have all that they ever had, must have shown everything before nothing can be missing that
-    /// W nodes had; and how many others there are.
-    fn needed_for_refill(&self, partition: PartitionId) -> (usize, usize) {
-        let owners = self.shared.layout.owners(partition).len();
-        let w = self.shared.keyspaces.iter().map(|keyspace| usize::from(keyspace.quorum.w())).min().unwrap_or(1);
-        (owners + 1 - w.min(owners), owners - 1)
     }
 }

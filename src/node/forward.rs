@@ -56,7 +56,7 @@ impl<S: Storage> Shard<S> {
     fn forward_to_next(&mut self, number: u64, route: Option<NodeId>) {
         let Some(Operation::Forward(forward)) = self.operations.get(number) else { return };
         let partition = self.partition(&forward.key);
-        let owner = self.roster().best_owner(partition, route, &forward.tried);
+        let owner = self.roster(partition).best_owner(partition, route, &forward.tried);
         let (now, patience) = (self.now.time, self.shared.timing.fallback.saturating_mul(3));
         let Some(Operation::Forward(forward)) = self.operations.get_mut(number) else { return };
         let Some(owner) = owner.filter(|_| forward.tried.len() < 3) else {
@@ -79,6 +79,8 @@ impl<S: Storage> Shard<S> {
             return;
         }
         let refusal = self.check_layout(from, forward.layout).and_then(|()| self.check_owner(&forward.key)).err();
+        let partition = self.partition(&forward.key);
+        let refusal = refusal.or_else(|| (!self.is_serving(partition)).then_some(Refusal::NotAnOwner));
         let refusal = refusal.or_else(|| self.check_stamps(&forward.key, &forward.update).err());
         let refusal = refusal.or_else(|| {
             let overloaded = self.operations.len() >= self.shared.limits.in_flight;
@@ -127,7 +129,8 @@ impl<S: Storage> Shard<S> {
         let Some(Operation::Forward(forward)) = self.operations.remove(number) else { return };
         let merged = forward.merges > 0;
         let context = self.seen_by_writer(&forward.key, &forward.update, coordinator, merged);
-        let written = Written { context, owners, fallbacks, only_here: false, merged };
+        let layout = self.topology.base().id();
+        let written = Written { context, owners, fallbacks, only_here: false, merged, layout };
         self.done(forward.ticket, Reply::Put(Ok(written)));
     }
 

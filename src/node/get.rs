@@ -5,11 +5,13 @@ use std::sync::Arc;
 use super::Output;
 use super::put::Plan;
 use super::shard::{Operation, Shard};
+use super::topology::{Layouts, member_store};
+use crate::ballot::Refused;
 use crate::bytes::Bytes;
 use crate::causality::{Context, Entry, View};
 use crate::coordinate::{GetOutcome, GetRule, Getting};
 use crate::error::{GetError, PutError, Refusal};
-use crate::ids::{KeyspaceId, NodeId, Ticket};
+use crate::ids::{KeyspaceId, LayoutId, NodeId, PartitionId, StoreId, Ticket};
 use crate::key::Key;
 use crate::message::{Message, Read, ReadReply, Repair, Shown};
 use crate::mutant::{self, Mutant};
@@ -25,7 +27,15 @@ pub(super) struct GetOperation {
     key: Key,
     began: Time,
     deadline: Time,
+    rule: GetRule,
     machine: Getting,
+    /// The decided layout whose owners are asked: answers of two are never mixed.
+    floor: LayoutId,
+    layouts: Layouts,
+    /// When it is asked anew, since a layout is about to be decided.
+    again: Option<Time>,
+    /// Whether it was, or is to be.
+    waited: bool,
     /// When late replies are no longer awaited, once the answer is out.
     until: Option<Time>,
 }
@@ -87,9 +97,12 @@ impl<S: Storage> Shard<S> {
         self.hedge_budget = (self.hedge_budget + percent).min(1_000);
         let mut asks = std::mem::take(&mut self.asks);
         let partition = self.partition(&key);
-        let machine = Getting::start(rule, partition, self.roster(), self.now.time, &mut asks);
-        let due = machine.due(self.roster(), self.shared.patience()).unwrap_or(deadline).min(deadline);
-        let operation = GetOperation { purpose, key, began: self.now.time, deadline, machine, until: None };
+        let (floor, layouts) = (self.topology.floor(partition), self.topology.live(partition)[..1].into());
+        let machine = Getting::start(rule, partition, self.roster(partition), self.now.time, &mut asks);
+        let due = machine.due(self.roster(partition), self.shared.patience()).unwrap_or(deadline).min(deadline);
+        let (began, again, waited, until) = (self.now.time, None, false, None);
+        let operation =
+            GetOperation { purpose, key, began, deadline, rule, machine, floor, layouts, again, waited, until };
         let number = self.operations.add(Operation::Get(operation), due);
         self.asks = asks;
         self.ask_for_reads(number);
@@ -100,31 +113,80 @@ impl<S: Storage> Shard<S> {
     fn ask_for_reads(&mut self, number: u64) {
         while let Some(node) = self.asks.pop() {
             let Some(Operation::Get(get)) = self.operations.get_mut(number) else { return self.asks.clear() };
-            let key = get.key.clone();
+            let (key, floor) = (get.key.clone(), get.floor);
             if node == self.shared.node {
-                let shown = self.show(&key);
-                self.read_answered(number, node, shown);
+                let (shown, known) = self.show_to(node, &key, floor);
+                self.read_answered(number, node, self.votes.store, shown, known);
             } else {
-                let (request, layout) = (self.request_id(number), self.layout_id());
+                let request = self.request_id(number);
                 let known = self.names.spoken(self.partition(&key));
-                self.ask(node, Message::Read(Read { request, layout, key, known }));
+                self.ask(node, Message::Read(Read { request, floor, key, known }));
             }
         }
     }
 
-    fn read_answered(&mut self, number: u64, node: NodeId, result: Result<Shown, Refusal>) {
+    fn read_answered(
+        &mut self,
+        number: u64,
+        node: NodeId,
+        store: Option<StoreId>,
+        result: Result<Shown, Refusal>,
+        known: Option<Box<Refused>>,
+    ) {
         let now = self.now.time;
         let Some(Operation::Get(get)) = self.operations.get_mut(number) else { return };
-        get.machine.answer(node, result, self.shared.roster(&self.peers), now, &mut self.asks);
+        let partition = self.shared.layout.partition_of(get.key.position());
+        if let Some(known) = known {
+            let answered = get.machine.is_answered();
+            self.hear_refused(partition, node, &known);
+            if !answered {
+                return self.read_again(number, partition);
+            }
+        }
+        let Some(Operation::Get(get)) = self.operations.get_mut(number) else { return };
+        // A store that the layout doesn't name may lack what the one that it names has acknowledged.
+        let is_named = !self.shared.elastic || member_store(&get.layouts[0], node) == store;
+        let result = match result {
+            Ok(Shown::Owner { .. }) if !is_named => Err(Refusal::NotAnOwner),
+            result => result,
+        };
+        let roster = self.shared.roster(&get.layouts, &self.topology.directory, &self.peers);
+        get.machine.answer(node, result, roster, now, &mut self.asks);
+    }
+
+    /// Asks the owners of the layout that is decided by now, if that is another; else a moment later.
+    fn read_again(&mut self, number: u64, partition: PartitionId) {
+        self.asks.clear();
+        let (now, pause) = (self.now.time, self.shared.again());
+        let Some(Operation::Get(get)) = self.operations.get_mut(number) else { return };
+        get.waited = true;
+        if self.topology.floor(partition) == get.floor {
+            get.again.get_or_insert(now + pause);
+            return;
+        }
+        self.restart_get(number, partition);
+    }
+
+    fn restart_get(&mut self, number: u64, partition: PartitionId) {
+        let (floor, layouts): (_, Layouts) =
+            (self.topology.floor(partition), self.topology.live(partition)[..1].into());
+        let Some(Operation::Get(get)) = self.operations.get_mut(number) else { return };
+        (get.floor, get.layouts, get.again) = (floor, layouts, None);
+        let roster = self.shared.roster(&get.layouts, &self.topology.directory, &self.peers);
+        self.asks.clear();
+        get.machine = Getting::start(get.rule, partition, roster, self.now.time, &mut self.asks);
     }
 
     pub(super) fn on_read_reply(&mut self, from: NodeId, peer: usize, reply: ReadReply) {
         let Some(number) = self.operation_number(reply.request) else { return };
         let Some(Operation::Get(get)) = self.operations.get_mut(number) else { return };
+        if reply.floor != get.floor {
+            return;
+        }
         if let Some(sent) = get.machine.asked_at(from) {
             self.peers.answered(peer, sent, self.now.time);
         }
-        self.read_answered(number, from, reply.result);
+        self.read_answered(number, from, reply.store, reply.result, reply.known);
         self.ask_for_reads(number);
         self.get_progress(number, false);
     }
@@ -133,8 +195,15 @@ impl<S: Storage> Shard<S> {
         let (now, patience) = (self.now.time, self.shared.patience());
         let may_hedge = self.hedge_budget >= 100;
         let (mut silent, mut hedged) = (Vec::new(), false);
-        if let Some(Operation::Get(GetOperation { machine, .. })) = self.operations.get_mut(number) {
-            let roster = self.shared.roster(&self.peers);
+        if let Some(Operation::Get(get)) = self.operations.get(number)
+            && get.again.is_some_and(|again| again <= now)
+        {
+            let partition = self.partition(&get.key);
+            self.restart_get(number, partition);
+            self.ask_for_reads(number);
+        }
+        if let Some(Operation::Get(GetOperation { machine, layouts, .. })) = self.operations.get_mut(number) {
+            let roster = self.shared.roster(layouts, &self.topology.directory, &self.peers);
             silent = machine.late(roster, now, patience, &mut self.asks);
             hedged = !machine.is_answered() && machine.hedge(may_hedge, roster, now, &mut self.asks);
         }
@@ -154,12 +223,17 @@ impl<S: Storage> Shard<S> {
     /// Answers if the verdict is final, and repairs and ends when nothing is left to wait for.
     fn get_progress(&mut self, number: u64, expired: bool) {
         let Some(Operation::Get(get)) = self.operations.get_mut(number) else { return };
-        if let Some(outcome) = get.machine.outcome(expired) {
+        // While it is to be asked anew, too few answers are not the last word.
+        let may_fail = expired || get.again.is_none();
+        if let Some(outcome) = get.machine.outcome_if(may_fail, expired) {
             let purpose = std::mem::replace(&mut get.purpose, Purpose::Answered);
             let key = get.key.clone();
             get.until = Some(self.now.time + self.shared.timing.repair);
-            let began = get.began;
-            self.foreground(began);
+            // What waits for a change of layouts says nothing of the load, and must not slow down what it waits for.
+            let (began, waited) = (get.began, get.waited);
+            if !waited {
+                self.foreground(began);
+            }
             self.answer_get(purpose, &key, outcome);
         }
         let Some(Operation::Get(get)) = self.operations.get_mut(number) else { return };
@@ -169,8 +243,9 @@ impl<S: Storage> Shard<S> {
         }
         let end = get.until.unwrap_or(get.deadline);
         let Some(Operation::Get(get)) = self.operations.get(number) else { return };
-        let due = get.machine.due(self.roster(), self.shared.patience()).unwrap_or(end).min(end);
-        self.operations.wake_at(number, due);
+        let roster = self.shared.roster(&get.layouts, &self.topology.directory, &self.peers);
+        let due = get.machine.due(roster, self.shared.patience()).into_iter().chain(get.again).min();
+        self.operations.wake_at(number, due.unwrap_or(end).min(end));
     }
 
     fn answer_get(&mut self, purpose: Purpose, key: &Key, outcome: GetOutcome) {
@@ -219,7 +294,8 @@ impl<S: Storage> Shard<S> {
         for entry in &view.live {
             self.clock.observe(entry.stamp, self.now.wall);
         }
-        Ok(Versions { values, context: self.context_of(key, view, fastest), siblings, owners })
+        let layout = self.topology.base().id();
+        Ok(Versions { values, context: self.context_of(key, view, fastest), siblings, owners, layout })
     }
 
     fn context_of(&self, key: &Key, view: View, fastest: Option<NodeId>) -> Context {

@@ -6,6 +6,7 @@ use std::time::Duration;
 
 use super::lease::Lease;
 use super::shard::{Operation, Shard};
+use super::topology::Topology;
 use super::{Event, Output};
 use crate::admission::Work;
 use crate::causality::Update;
@@ -56,13 +57,18 @@ const FIRST: usize = 8;
 const PATIENCE: u32 = 16;
 
 impl Handoff {
-    pub(super) fn open(hints: &HintStore, layout: &Layout) -> Self {
-        let is_stray = |target: &NodeId| {
-            hints.positions(*target).any(|position| !layout.owners(partition_at(layout, position)).contains(target))
-        };
-        let strays = hints.targets().map(|(target, _)| target).filter(is_stray).collect();
-        Self { strays, ..Self::default() }
+    pub(super) fn open(hints: &HintStore, topology: &Topology) -> Self {
+        Self { strays: strays(hints, topology), ..Self::default() }
     }
+}
+
+/// Targets with hints that are not theirs by any layout that counts.
+fn strays(hints: &HintStore, topology: &Topology) -> BTreeSet<NodeId> {
+    let is_stray = |target: &NodeId| {
+        let mut positions = hints.positions(*target);
+        positions.any(|position| !topology.is_owner(*target, partition_at(topology.base(), position)))
+    };
+    hints.targets().map(|(target, _)| target).filter(is_stray).collect()
 }
 
 /// A hint's partition, by the upper half of its position.
@@ -72,10 +78,11 @@ fn partition_at(layout: &Layout, position: u64) -> PartitionId {
 
 /// Who takes a hint: its target, or where that does not own its partition any more, the first owner within reach. It is a
 /// plain update, which the other owners get from that one.
-fn receiver(layout: &Layout, peers: &Detector, target: NodeId, position: u64) -> Option<NodeId> {
-    let owners = layout.owners(partition_at(layout, position));
-    let named = if owners.contains(&target) { std::slice::from_ref(&target) } else { owners };
-    let is_there = |node: &NodeId| layout.index_of(*node).is_some_and(|peer| !peers.is_suspected(peer));
+fn receiver(topology: &Topology, peers: &Detector, target: NodeId, position: u64) -> Option<NodeId> {
+    let partition = partition_at(topology.base(), position);
+    let is_theirs = topology.is_owner(target, partition);
+    let named = if is_theirs { std::slice::from_ref(&target) } else { topology.owners(partition) };
+    let is_there = |node: &NodeId| topology.directory.index_of(*node).is_some_and(|peer| !peers.is_suspected(peer));
     named.iter().copied().find(is_there)
 }
 
@@ -114,6 +121,19 @@ impl<S: Storage> Shard<S> {
         partitions.iter().for_each(|partition| self.mark_dirty(*partition, target));
     }
 
+    /// Other layouts count than before: so may other nodes for what is kept.
+    pub(super) fn find_strays(&mut self) {
+        let before = std::mem::replace(&mut self.handoff.strays, strays(&self.hints, &self.topology));
+        let new: Vec<NodeId> = self.handoff.strays.difference(&before).copied().collect();
+        // A batch that is on its way to one that owns nothing any more would be sent to it for ever.
+        for target in new {
+            if let Some(number) = self.handoff.running.get(&target).copied() {
+                self.end_delivery(number);
+            }
+            self.handoff_due = self.now.time;
+        }
+    }
+
     pub(super) fn hints(&self) -> impl Iterator<Item = (NodeId, u64)> {
         self.hints.targets()
     }
@@ -150,9 +170,7 @@ impl<S: Storage> Shard<S> {
     /// False if there is no room for a batch now. It is tried again when there may be.
     fn deliver(&mut self, target: NodeId) -> bool {
         let to = if self.handoff.strays.contains(&target) {
-            self.hints
-                .positions(target)
-                .find_map(|position| receiver(&self.shared.layout, &self.peers, target, position))
+            self.hints.positions(target).find_map(|position| receiver(&self.topology, &self.peers, target, position))
         } else {
             Some(target).filter(|target| !self.is_suspected(*target))
         };
@@ -165,8 +183,8 @@ impl<S: Storage> Shard<S> {
         let window = *self.handoff.windows.entry(to).or_insert(FIRST.min(limits.hint_batch));
         let shared = Arc::clone(&self.shared);
         // By the shard's parts, since the hints are borrowed.
-        let peers = &self.peers;
-        let wanted = |position| receiver(&shared.layout, peers, target, position) == Some(to);
+        let (peers, topology) = (&self.peers, &self.topology);
+        let wanted = |position| receiver(topology, peers, target, position) == Some(to);
         let size = (window, limits.object);
         let parcel = match self.hints.batch(&mut self.storage, &shared.identity.secret, target, size, wanted) {
             Ok(parcel) => parcel,
@@ -322,7 +340,11 @@ impl<S: Storage> Shard<S> {
         }
         let mut done = Vec::with_capacity(hints.items.len());
         for item in &hints.items {
-            let Ok(partition) = self.check_owner(&item.key) else { continue };
+            let partition = self.partition(&item.key);
+            if self.check_owner(&item.key).is_err() || (self.shared.elastic && !self.is_serving(partition)) {
+                self.tell_floor(from, partition);
+                continue;
+            }
             if mutant::is(Mutant::HintOverwrites) {
                 self.overwrite(partition, &item.key, &item.update.live);
             }

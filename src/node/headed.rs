@@ -156,13 +156,13 @@ impl<S: Storage> Shard<S> {
         if self.names.is_empty() {
             return message;
         }
-        let (names, layout) = (&self.names, &self.shared.layout);
+        let (names, layout, topology) = (&self.names, &self.shared.layout, &self.topology);
         let mut wonder = None;
         let message = message.headed(|whose, set| {
             let partition = partition_of(layout, whose);
             let said = names.say_to(partition, set, to);
             // Owners tell each other what they hold; who owns nothing is asked when there is something to spare.
-            let owners = || layout.owns(to, partition) && self.replica.owns(partition);
+            let owners = || topology.is_owner(to, partition) && self.replica.owns(partition);
             if said.is_none() && names.could_say(partition, set) && !owners() {
                 wonder = Some(partition);
             }

@@ -21,8 +21,8 @@ pub(super) struct Lanes {
 pub(super) enum Held {
     /// Leaves.
     Output(Output),
-    /// The coordinator's own copy is durable: its operation goes on.
-    Local(u64),
+    /// The coordinator's own copy is durable, as of that round: its operation goes on.
+    Local(u64, u8),
 }
 
 impl Lanes {
@@ -46,10 +46,10 @@ impl Lanes {
     }
 
     /// Goes on with an operation when its local write is durable. True if it is already.
-    pub(super) fn when_durable(&mut self, stored: &Stored, operation: u64) -> bool {
+    pub(super) fn when_durable(&mut self, stored: &Stored, operation: u64, round: u8) -> bool {
         self.wrote(stored);
         if self.dirty {
-            self.held.push(Held::Local(operation));
+            self.held.push(Held::Local(operation, round));
         }
         !self.dirty
     }
@@ -87,7 +87,7 @@ impl Lanes {
         let held = std::mem::take(&mut self.held);
         let replies = held.into_iter().filter_map(|held| match held {
             Held::Output(Output::Done(ticket, reply)) => Some((ticket, reply)),
-            Held::Output(Output::Send(..) | Output::Event(_)) | Held::Local(_) => None,
+            Held::Output(Output::Send(..) | Output::Event(_)) | Held::Local(..) => None,
         });
         replies.collect()
     }

@@ -47,8 +47,8 @@ impl<S: Storage> Shard<S> {
             let Some(Operation::List(listing)) = self.operations.get(number) else { return };
             let partition = PartitionId(listing.cursor.partition);
             let tried: Vec<NodeId> = listing.tried.iter().map(|(node, _)| *node).collect();
-            let owners = self.shared.layout.owners(partition);
-            let owner = self.roster().best_owner(partition, None, &tried);
+            let owners = self.topology.owners(partition);
+            let owner = self.roster(partition).best_owner(partition, None, &tried);
             // Where nobody seems to be there, suspects are asked all the same.
             let Some(owner) = owner.or_else(|| owners.iter().copied().find(|owner| !tried.contains(owner))) else {
                 let answers = listing.tried.clone();
@@ -122,6 +122,9 @@ impl<S: Storage> Shard<S> {
     pub(super) fn on_list(&mut self, from: NodeId, list: &List) {
         let result = self.check_layout(from, list.layout).and_then(|()| {
             let known = list.partition.0 < self.shared.layout.partitions();
+            if known && !self.replica.owns(list.partition) {
+                self.tell_floor(from, list.partition);
+            }
             if !known || !self.replica.owns(list.partition) {
                 return Err(Refusal::NotAnOwner);
             }

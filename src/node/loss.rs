@@ -1,7 +1,5 @@
 //! Damage: how it is found, and what becomes of a partition that has lost something.
 
-use std::sync::Arc;
-
 use super::shard::Shard;
 use super::{Event, Output};
 use crate::error::StorageError;
@@ -43,8 +41,9 @@ impl<S: Storage> Shard<S> {
         if let Some(number) = self.exchanges.running.get(&partition).copied() {
             self.end_exchange(number);
         }
-        let shared = Arc::clone(&self.shared);
-        for &owner in shared.layout.owners(partition).iter().filter(|owner| **owner != shared.node) {
+        self.move_lost(partition);
+        let me = self.shared.node;
+        for owner in self.topology.owners(partition).to_vec().into_iter().filter(|owner| *owner != me) {
             self.want_exchange(partition, owner, true);
         }
         Ok(())

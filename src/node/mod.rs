@@ -11,34 +11,47 @@
 //! An acknowledgement that promises durability leaves only after a commit. A host that forgets a call loses time,
 //! never an acknowledged write.
 
+mod acts;
+mod admit;
+mod answer;
 mod background;
+mod cap;
+mod contents;
 mod control;
 mod exchange;
+mod explain;
 mod forward;
 mod get;
 mod handoff;
 mod headed;
+mod kept;
 mod lanes;
 mod lease;
 mod list;
 mod loss;
+mod membership;
+mod moves;
 mod names;
 mod ops;
 mod put;
 mod serve;
+mod settle;
 mod setup;
 mod shard;
 mod shared;
 mod store;
 mod tell;
+mod topology;
 
+pub use explain::{Coming, Going, Kept, Route, Waiting};
 pub use setup::{Keyspace, Setup};
 
+use std::collections::VecDeque;
 use std::sync::Arc;
 
 use crate::causality::{Context, Entry};
 use crate::error::{ContextError, OpenError, StorageError};
-use crate::ids::{KeyspaceId, NodeId, PartitionId, Start, Ticket};
+use crate::ids::{KeyspaceId, LayoutId, NodeId, PartitionId, Start, StoreId, Ticket};
 use crate::key::Key;
 use crate::message::{Compare, Hints, Message};
 use crate::request::{Reply, Request};
@@ -47,6 +60,7 @@ use crate::status::{Agreement, Backlog, Debt, HintMark};
 use crate::storage::Storage;
 use crate::time::{Now, Time};
 use control::Control;
+use membership::Members;
 use shard::Shard;
 use shared::Shared;
 
@@ -96,6 +110,30 @@ pub enum Event {
     PartitionLost(PartitionId),
     /// A partition that had lost something has again what the others have.
     PartitionRefilled(PartitionId),
+    /// A partition that changes hands is decided to be owned by that layout, this node among its owners.
+    PartitionMoved(PartitionId, LayoutId),
+    /// A copy that no layout names any more is gone: enough owners have confirmed that they have all of it.
+    PartitionDropped(PartitionId),
+    /// Owners of a partition were declared gone, and so few were left that acknowledged writes may be gone with them.
+    PossibleLoss(PartitionId, LayoutId),
+    /// What this store had promised of a partition can't be read any more: it takes no part in it until a layout names
+    /// another store for this node.
+    VoteLost(PartitionId),
+    /// A member was heard of for the first time, or has joined again after it was removed.
+    Joined(NodeId),
+    /// A member is to leave: the next layout shall not name it.
+    Leaving(NodeId),
+    /// A member is gone. If it is this node itself, the cluster counts it as gone until it joins again.
+    Removed(NodeId),
+    /// Another start says that it is this node, and goes on saying so: a copied disk, or a name that was given twice. One
+    /// of the two must be stopped.
+    Doubled(Start),
+    /// A peer speaks no version of the protocol that this node speaks; its messages are refused, but for the membership.
+    ProtocolDiffers(NodeId),
+    /// There is a layout that is not decided yet, and what it says is known here.
+    Proposed(LayoutId),
+    /// A layout is decided cluster-wide.
+    Decided(LayoutId),
 }
 
 /// What a node has done since it was opened: plain numbers, for whatever collects them.
@@ -137,7 +175,7 @@ pub struct Counters {
     pub hints_dropped: u64,
     /// Hints that it holds now.
     pub hints_pending: u64,
-    /// Messages refused: another layout, or not an owner.
+    /// Messages refused: another layout, not an owner, or of a node that speaks no version of this node's protocol.
     pub refused: u64,
     /// Names that this node asked for because a message said them: the message waits until it has been told.
     pub unnamed: u64,
@@ -151,6 +189,8 @@ pub struct Counters {
     pub exchanged_needed: u64,
     /// Exchanges over the trees.
     pub full_exchanges: u64,
+    /// Layouts that came and can't be ones of this cluster: they have another number of copies or partitions.
+    pub layouts_refused: u64,
 }
 
 /// A node of the cluster, as pure logic.
@@ -160,7 +200,12 @@ pub struct Node<S> {
     shards: Vec<Shard<S>>,
     shared: Arc<Shared>,
     control_out: Vec<Output>,
+    /// What the membership has to say, in order.
+    membership_out: VecDeque<Output>,
+    /// Messages of nodes that speak no version of the protocol that this one speaks.
+    foreign_refused: u64,
     held: headed::Held,
+    settling: settle::Settling,
     now: Now,
 }
 
@@ -168,20 +213,37 @@ impl<S: Storage> Node<S> {
     /// Opens a node over one storage per shard; an empty storage is given to this node and shard for good.
     ///
     /// `start` must be fresh random bits of the operating system at every call (see [`Start`]). `seed` decides the jitter of
-    /// probes and nothing else.
+    /// probes, whom gossip asks, and nothing else.
     ///
     /// # Errors
     /// [`OpenError`] for settings that don't go together, a storage that fails, is damaged, or belongs to another
     /// node. Nothing was changed.
     pub fn open(setup: Setup, storages: Vec<S>, start: Start, seed: u64, now: Now) -> Result<Self, OpenError> {
         setup.validate()?;
+        let introduce = setup.membership.clone();
         let shared = Arc::new(Shared::new(setup, start, storages.len())?);
         let mut shards = Vec::with_capacity(storages.len());
         for (index, storage) in storages.into_iter().enumerate() {
             shards.push(Shard::open(Arc::clone(&shared), index, storage, now)?);
         }
-        let control = Control::new(Arc::clone(&shared.layout), start, seed, shared.timing.probe);
-        Ok(Self { control, shards, shared, control_out: Vec::new(), held: headed::Held::default(), now })
+        let first = &shards[0];
+        let store = first.votes.store.unwrap_or(topology::FOUNDED);
+        let members = Members::open(&shared, introduce, first.storage(), store, seed, now.time)?;
+        let control = Control::new(start, seed, shared.timing.probe, members);
+        let mut node = Self {
+            control,
+            shards,
+            shared,
+            control_out: Vec::new(),
+            membership_out: VecDeque::new(),
+            foreign_refused: 0,
+            held: headed::Held::default(),
+            settling: settle::Settling::default(),
+            now,
+        };
+        node.control.report(&mut |output| node.membership_out.push_back(output));
+        node.hand_on_membership();
+        Ok(node)
     }
 
     /// Takes an input. Never waits for a disk cache to be flushed, never fails, and never panics on what a peer sent.
@@ -199,20 +261,39 @@ impl<S: Storage> Node<S> {
                 }
                 let out = &mut self.control_out;
                 self.control.wake(now.time, &mut |output| out.push(output));
+                self.settle();
             }
         }
         self.exchange_notices();
+        self.tend_membership();
     }
 
     fn message(&mut self, now: Now, from: NodeId, message: Message) {
-        let Some(peer) = self.shared.layout.index_of(from).filter(|_| from != self.shared.node) else { return };
-        if message.is_answer() {
+        if from == self.shared.node {
+            return;
+        }
+        if self.shared.elastic && self.index_of(from).is_none() {
+            // It may have left before this node came, and has something left to hand over.
+            self.shards.iter_mut().for_each(|shard| shard.meet(now, from));
+        }
+        let peer = self.index_of(from);
+        if let Some(peer) = peer
+            && message.is_answer()
+        {
             for shard in &mut self.shards {
                 shard.heard(peer, now);
             }
         } else {
             // It can be heard, so it is worth asking whether it can be reached.
             self.control.hurry(from, now.time);
+        }
+        if message.is_for_anybody() {
+            return self.of_anybody(now, from, message);
+        }
+        let Some(peer) = peer else { return };
+        if self.control.is_foreign(from) {
+            self.foreign_refused += 1;
+            return;
         }
         match message {
             Message::Headed(headed) => self.headed(now, from, peer, headed),
@@ -229,10 +310,8 @@ impl<S: Storage> Node<S> {
 
     fn route(&mut self, now: Now, from: NodeId, peer: usize, message: Message) {
         match message {
-            // A fenced node serves nothing any more: to say "I am here" would keep its peers asking it for ever.
-            Message::Probe(_) if self.is_fenced() => {}
-            Message::Probe(probe) => self.control_out.push(Output::Send(from, Message::ProbeReply(probe))),
             Message::ProbeReply(_) => {}
+            Message::Settled(settled) => self.on_settled(from, settled),
             Message::Hints(hints) if self.shards.len() > 1 => self.scatter(now, from, peer, hints),
             Message::Compare(compare) if self.shards.len() > 1 => self.scatter_marks(now, from, peer, compare),
             data => {
@@ -285,6 +364,11 @@ impl<S: Storage> Node<S> {
         }
     }
 
+    /// A peer's number, which is the same in all shards: they learn layouts in one order.
+    fn index_of(&self, node: NodeId) -> Option<usize> {
+        self.shards.first().and_then(|shard| shard.topology.directory.index_of(node))
+    }
+
     fn shard_of(&self, partition: PartitionId) -> usize {
         match self.shards.len() {
             1 => 0,
@@ -326,8 +410,15 @@ impl<S: Storage> Node<S> {
             Message::Told(told) => Shared::shard_of_number(told.request.number),
             Message::NamesWanted(wanted) => self.shard_of(wanted.partition),
             Message::NamesKnown(known) => self.shard_of(known.partition),
+            Message::Moving(moving) => self.shard_of(moving.partition),
             // What comes in has been made whole, and from shard to shard nothing is said by name.
-            Message::Headed(_) | Message::Probe(_) | Message::ProbeReply(_) => 0,
+            Message::Headed(_)
+            | Message::Probe(_)
+            | Message::ProbeReply(_)
+            | Message::Settled(_)
+            | Message::Gossip(_)
+            | Message::LayoutWanted(_)
+            | Message::LayoutGiven(_) => 0,
         }
     }
 
@@ -357,11 +448,11 @@ impl<S: Storage> Node<S> {
             match self.shards.iter_mut().find_map(Shard::poll) {
                 // One shard asks another: by message, like a peer, for they share nothing.
                 Some(Output::Send(to, message)) if to == self.shared.node => {
-                    let peer = self.shared.layout.index_of(to).unwrap_or_default();
+                    let peer = self.index_of(to).unwrap_or_default();
                     self.route(self.now, to, peer, message);
                 }
                 Some(output) => return Some(output),
-                None => return self.control_out.pop(),
+                None => return self.control_out.pop().or_else(|| self.membership_out.pop_front()),
             }
         }
     }
@@ -388,7 +479,9 @@ impl<S: Storage> Node<S> {
     /// When [`Input::Wake`] is due. A later wake-up costs time, a needless one does nothing.
     #[must_use]
     pub fn deadline(&self) -> Option<Time> {
-        self.shards.iter().filter_map(Shard::deadline).chain(self.control.deadline()).min()
+        let membership = self.control.membership_deadline().filter(|_| !self.is_fenced());
+        let shards = self.shards.iter().filter_map(Shard::deadline);
+        shards.chain(self.control.deadline()).chain(self.settling.deadline()).chain(membership).min()
     }
 
     /// Opens a sealed context that a client brought back for this key.
@@ -408,13 +501,21 @@ impl<S: Storage> Node<S> {
         for shard in &self.shards {
             sum.add(&shard.counters());
         }
+        sum.refused += self.foreign_refused;
+        sum.layouts_refused = self.control.layouts_refused();
         sum
     }
 
-    /// The layout that it works by.
+    /// The layout that it knows to be decided in all partitions. In some a later one may be.
     #[must_use]
     pub fn layout(&self) -> &Arc<Layout> {
-        self.control.layout()
+        self.shards.first().map_or(&self.shared.layout, |shard| shard.topology.base())
+    }
+
+    /// The latest layout that it knows: the one that partitions go for.
+    #[must_use]
+    pub fn latest(&self) -> &Arc<Layout> {
+        self.shards.first().map_or(&self.shared.layout, |shard| shard.topology.latest())
     }
 
     /// The peers that don't answer it, in order.
@@ -489,6 +590,20 @@ impl<S: Storage> Node<S> {
         all
     }
 
+    /// By which store a layout must name this node, if it is not the one that the node was founded with:
+    /// [`Member::store`](crate::ring::Member::store).
+    #[must_use]
+    pub fn store(&self) -> Option<StoreId> {
+        self.shards.first().and_then(|shard| shard.votes.store)
+    }
+
+    /// Whether it knows a layout to be decided in all partitions that it owns by it or has a copy of, and has neither a
+    /// copy left to fill for it, nor one to drop.
+    #[must_use]
+    pub fn has_changed_to(&self, layout: &Layout) -> bool {
+        self.shards.iter().all(|shard| shard.has_changed_to(layout))
+    }
+
     /// The storages, shard by shard.
     pub fn storages(&self) -> impl Iterator<Item = &S> {
         self.shards.iter().map(Shard::storage)
@@ -557,6 +672,7 @@ impl Counters {
         self.exchanged += other.exchanged;
         self.exchanged_needed += other.exchanged_needed;
         self.full_exchanges += other.full_exchanges;
+        self.layouts_refused += other.layouts_refused;
     }
 }
 

@@ -62,7 +62,7 @@ impl<S: Storage> Shard<S> {
     pub(super) fn make_context(&self, key: &Key, live: DotSet, covered: DotSet, route: Option<NodeId>) -> Context {
         let (shared, partition) = (&self.shared, self.partition(key));
         let needed = shared.keyspace(key.keyspace()).map_or(u8::MAX, |keyspace| keyspace.quorum.w());
-        let said = self.names.say(partition, &covered, shared.layout.owners(partition), usize::from(needed));
+        let said = self.names.say(partition, &covered, self.topology.owners(partition), usize::from(needed));
         let context = Context::new(shared.identity, key.position(), live, covered, route);
         match said {
             Some(named) => context.said_as(named),
@@ -87,8 +87,7 @@ impl<S: Storage> Shard<S> {
         }
         let due = plan.deadline.min(self.now.time + self.shared.timing.fallback.saturating_mul(3));
         let me = self.shared.node;
-        let owners: Vec<_> =
-            self.shared.layout.owners(partition).iter().copied().filter(|&owner| owner != me).collect();
+        let owners: Vec<_> = self.topology.owners(partition).iter().copied().filter(|&owner| owner != me).collect();
         let opening = Opening { plan, if_unchanged, asked: owners.clone() };
         let number = self.operations.add(Operation::Opening(opening), due);
         // Suspects, too: a put that is refused costs more than a message.
@@ -149,7 +148,7 @@ impl<S: Storage> Shard<S> {
         self.tell_names(from, Some(wanted.request), partition, definitions);
         let unknown = self.names.unknown(partition, &wanted.known);
         // Of two that own nothing each knows what an owner has told it.
-        let of_owners = self.replica.owns(partition) || self.shared.layout.owns(from, partition);
+        let of_owners = self.replica.owns(partition) || self.topology.is_owner(from, partition);
         // Several may have told of them at once: they are long, and one tells them all.
         let (me, pause) = (self.shared.node, self.shared.timing.sweep);
         if of_owners && !unknown.is_empty() && self.names.wonder(partition, me, self.now.time, pause) {
@@ -228,14 +227,14 @@ impl<S: Storage> Shard<S> {
 
     /// Tells whether all owners in reach hold all that is known here: else a message was lost, or is on its way.
     fn name_old_starts(&mut self, partition: PartitionId) -> bool {
-        let all = self.shared.layout.owners(partition);
+        let all = self.topology.owners(partition).to_vec();
         let owners: Vec<_> = all.iter().copied().filter(|&owner| !self.is_suspected(owner)).collect();
         let me = self.shared.node;
         let others = || owners.iter().copied().filter(|&owner| owner != me);
         // One makes it, lest each should make another. Two that both think it is their turn do no harm.
         if owners.first() == Some(&me)
             && let Some(definition) =
-                self.names.propose(partition, self.replica.clock(partition), all, self.shared.limits.named_rows)
+                self.names.propose(partition, self.replica.clock(partition), &all, self.shared.limits.named_rows)
         {
             match self.names.learn(&mut self.storage, partition, std::slice::from_ref(&definition)) {
                 Ok(learned) => {

@@ -1,28 +1,27 @@
 //! Puts and deletes: from the client's request to its answer, and the hints that are left behind.
 
-use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::Arc;
 use std::time::Duration;
 
-use super::Event;
 use super::Output;
 use super::get::Purpose;
 use super::shard::{Operation, ReplyTo, Shard};
+use super::topology::{Layouts, member_store};
+use crate::ballot::Sets;
 use crate::bytes::Bytes;
-use crate::causality::{Context, Entry, Update, value_bytes};
+use crate::causality::{Context, Entry, Update};
 use crate::config::Durability;
 use crate::coordinate::{GetRule, Order, PutOutcome, Putting, Roster};
 use crate::dots::DotSet;
 use crate::error::{Answer, PutError, Refusal, Shortfall, StorageError};
-use crate::ids::{Actor, Dot, KeyspaceId, NodeId, Start, Ticket, WriteId};
+use crate::ids::{Actor, KeyspaceId, NodeId, PartitionId, Start, Ticket, WriteId};
 use crate::key::Key;
 use crate::message::{ForwardReply, Forwarded, Message, Write, WriteReply, WriteRule};
 use crate::mutant::{self, Mutant};
-use crate::reconcile::{Reconciled, Sibling};
 use crate::replica::{Cap, Joined};
 use crate::request::{PutOptions, Reply, Written};
 use crate::storage::{Storage, Stored};
-use crate::time::{Time, WallTime, micros};
+use crate::time::{Time, micros};
 
 /// A put whose coordinator this node is.
 #[derive(Debug)]
@@ -34,6 +33,13 @@ pub(super) struct PutOperation {
     began: Time,
     deadline: Time,
     machine: Putting,
+    /// The layouts in each of which it takes W places, and what they say.
+    sets: Sets,
+    layouts: Layouts,
+    /// How often these have changed: what was acknowledged before counts no more.
+    round: u8,
+    /// When it is sent anew, since what it must know had not come.
+    again: Option<Time>,
 }
 
 /// A client's put that has been checked.
@@ -153,7 +159,7 @@ impl<S: Storage> Shard<S> {
             }
         };
         let update = Arc::new(update);
-        if self.replica.owns(partition) {
+        if self.replica.owns(partition) && self.is_serving(partition) {
             let reply_to = ReplyTo::Client { ticket: plan.ticket, merged: false };
             self.coordinate(reply_to, plan.key, update, plan.rule, plan.deadline);
         } else {
@@ -173,7 +179,7 @@ impl<S: Storage> Shard<S> {
         let partition = self.partition(&key);
         let (mut reply_to, mut update) = (reply_to, update);
         let mut local = None;
-        if self.replica.owns(partition) {
+        if self.replica.owns(partition) && self.is_serving(partition) {
             match self.admit(&mut reply_to, &key, &mut update) {
                 Ok(stored) => local = Some(stored),
                 Err(error) => return self.put_refused(reply_to, error),
@@ -181,16 +187,65 @@ impl<S: Storage> Shard<S> {
         }
         // Without a copy of its own there is nothing that the others' durability could be waived for.
         let rule = if local.is_some() { rule } else { WriteRule { durability: Durability::Quorum, ..rule } };
+        // The data is there; whether it counts is for the ballots to say.
+        let mut again = None;
+        let local = local.and_then(|stored| match self.admit_own(partition) {
+            Some(admitted) => Some(admitted.and(stored)),
+            None => {
+                self.lanes.wrote(&stored);
+                again = Some(self.now.time + self.shared.again());
+                None
+            }
+        });
         let mut orders = std::mem::take(&mut self.orders);
-        let stamps = self.shared.keyspace(key.keyspace()).is_some_and(|keyspace| keyspace.reconciler.uses_stamps());
-        let machine = Putting::start(rule, stamps, partition, self.roster(), self.now.time, &mut orders);
-        let due = machine.due(self.shared.patience()).unwrap_or(deadline).min(deadline);
-        let operation = PutOperation { reply_to, key, update, rule, began: self.now.time, deadline, machine };
+        let machine = self.start_machine(&key, rule, &mut orders);
+        let due = machine.due(self.shared.patience()).into_iter().chain(again).min().unwrap_or(deadline).min(deadline);
+        let (sets, layouts) = (self.topology.sets(partition), self.topology.live(partition).into());
+        let (began, round) = (self.now.time, 0);
+        let operation =
+            PutOperation { reply_to, key, update, rule, began, deadline, machine, sets, layouts, round, again };
         let number = self.operations.add(Operation::Put(operation), due);
         self.perform(number, &mut orders);
         self.orders = orders;
         match local {
-            Some(stored) if self.lanes.when_durable(&stored, number) => self.put_is_durable(number),
+            Some(stored) if self.lanes.when_durable(&stored, number, round) => self.put_is_durable(number, round),
+            Some(_) => {}
+            None => self.put_progress(number, false),
+        }
+    }
+
+    fn start_machine(&mut self, key: &Key, rule: WriteRule, orders: &mut Vec<Order>) -> Putting {
+        let stamps = self.shared.keyspace(key.keyspace()).is_some_and(|keyspace| keyspace.reconciler.uses_stamps());
+        let partition = self.partition(key);
+        Putting::start(rule, stamps, partition, self.roster(partition), self.now.time, orders)
+    }
+
+    /// Has this store promised nothing that the write doesn't name? It names then what this store knows.
+    fn admit_own(&mut self, partition: PartitionId) -> Option<Stored> {
+        // What the store knows, its coordinators know; but not what all of it says.
+        let sets = self.topology.sets(partition);
+        self.admit_write(self.shared.node, partition, &sets).ok()
+    }
+
+    /// Other layouts count than those that the write names: it is sent again, to all, and what was acknowledged counts no
+    /// more. Whoever has it loses nothing by having it twice: it is the same dot.
+    fn send_again(&mut self, number: u64) {
+        let Some(Operation::Put(put)) = self.operations.get(number) else { return };
+        let (key, rule, round) = (put.key.clone(), put.rule, put.round.saturating_add(1));
+        let partition = self.partition(&key);
+        let admitted = if self.replica.owns(partition) { self.admit_own(partition) } else { None };
+        let waits = self.replica.owns(partition) && self.is_serving(partition) && admitted.is_none();
+        let again = (waits && round < u8::MAX).then(|| self.now.time + self.shared.again());
+        let mut orders = std::mem::take(&mut self.orders);
+        orders.clear();
+        let machine = self.start_machine(&key, rule, &mut orders);
+        let (sets, layouts) = (self.topology.sets(partition), self.topology.live(partition).into());
+        let Some(Operation::Put(put)) = self.operations.get_mut(number) else { return };
+        (put.machine, put.sets, put.layouts, put.round, put.again) = (machine, sets, layouts, round, again);
+        self.perform(number, &mut orders);
+        self.orders = orders;
+        match admitted {
+            Some(stored) if self.lanes.when_durable(&stored, number, round) => self.put_is_durable(number, round),
             Some(_) => {}
             None => self.put_progress(number, false),
         }
@@ -241,60 +296,6 @@ impl<S: Storage> Shard<S> {
         }
     }
 
-    /// One write in the place of all siblings: the reconciler's value, under the put's own dot or a fresh one, with
-    /// the context of what was merged. What has expired is superseded too, and is no part of the value.
-    pub(super) fn merge_at_cap(
-        &mut self,
-        key: &Key,
-        live: &[Entry],
-        update: &Update,
-        fresh: Option<Dot>,
-    ) -> Result<Update, PutError> {
-        let Some(own) = update.live.first() else { return Err(self.at_cap(key, live)) };
-        let (wall, dot) = (self.now.wall, fresh.unwrap_or(own.dot));
-        let (expired, live): (Vec<Entry>, Vec<Entry>) = live.iter().cloned().partition(|entry| entry.is_expired(wall));
-        let mut covered = update.covered.clone();
-        covered.union_with(&expired.iter().map(|entry| entry.dot).collect());
-        if self.shared.cap(key.keyspace()).holds(&live) {
-            return Ok(Update::put(Entry { dot, ..own.clone() }, &covered));
-        }
-        let longest = self.shared.keyspace(key.keyspace()).map_or(0, |keyspace| self.shared.longest_value(keyspace));
-        let (value, expires) = match self.reconcile(key, &live).map_err(|()| PutError::Reconciler)? {
-            Reconciled::Pick(index) => (live[index].value.compact(), live[index].expires),
-            Reconciled::Merge(value) if value.len() <= longest => (value, last_expiry(&live)),
-            // No client could have put such a value, and no message might hold it.
-            Reconciled::Keep | Reconciled::Merge(_) => return Err(self.at_cap(key, &live)),
-        };
-        covered.union_with(&live.iter().map(|entry| entry.dot).collect());
-        let stamp = live.iter().map(|entry| entry.stamp).max().unwrap_or(own.stamp);
-        Ok(Update::put(Entry { dot, write_id: own.write_id, expires, stamp, value }, &covered))
-    }
-
-    /// Why a put that would leave these is refused.
-    pub(super) fn at_cap(&self, key: &Key, live: &[Entry]) -> PutError {
-        let cap = self.shared.cap(key.keyspace());
-        if live.len() > cap.siblings {
-            PutError::TooManySiblings { siblings: live.len(), limit: cap.siblings }
-        } else {
-            PutError::ObjectTooLarge { bytes: value_bytes(live), limit: cap.bytes }
-        }
-    }
-
-    /// Asks the keyspace's reconciler, and survives its panic.
-    pub(super) fn reconcile(&mut self, key: &Key, live: &[Entry]) -> Result<Reconciled, ()> {
-        let Some(keyspace) = self.shared.keyspace(key.keyspace()) else { return Ok(Reconciled::Keep) };
-        let siblings: Vec<Sibling<'_>> = live.iter().map(Sibling::from).collect();
-        let reconciler = &keyspace.reconciler;
-        let decided = catch_unwind(AssertUnwindSafe(|| reconciler.reconcile(key.user(), &siblings)));
-        match decided {
-            Ok(Reconciled::Pick(index)) if index >= live.len() => {}
-            Ok(decided) => return Ok(decided),
-            Err(_) => {}
-        }
-        self.lanes.say(Output::Event(Event::ReconcilerFailed(key.keyspace())));
-        Err(())
-    }
-
     fn put_refused(&mut self, reply_to: ReplyTo, error: AdmitError) {
         match (reply_to, error) {
             (ReplyTo::Client { ticket, .. }, AdmitError::Put(error)) => self.done(ticket, Reply::Put(Err(error))),
@@ -322,8 +323,9 @@ impl<S: Storage> Shard<S> {
             let (key, update, durability) = (put.key.clone(), Arc::clone(&put.update), put.rule.durability);
             match order {
                 Order::Write { to, hint_for } => {
-                    let (request, layout) = (self.request_id(number), self.layout_id());
-                    self.ask(to, Message::Write(Write { request, layout, key, update, hint_for, durability }));
+                    let (sets, round) = (put.sets.clone(), put.round);
+                    let request = self.request_id(number);
+                    self.ask(to, Message::Write(Write { request, sets, round, key, update, hint_for, durability }));
                 }
                 Order::Keep { owner } => match self.keep_hint(owner, &key, &update) {
                     Ok(stored) => self.lanes.wrote(&stored),
@@ -339,10 +341,14 @@ impl<S: Storage> Shard<S> {
     }
 
     /// The coordinator's own copy is durable.
-    pub(super) fn put_is_durable(&mut self, number: u64) {
-        let me = self.shared.node;
-        if let Some(Operation::Put(put)) = self.operations.get_mut(number) {
-            put.machine.stored(me);
+    pub(super) fn put_is_durable(&mut self, number: u64, round: u8) {
+        let (me, store) = (self.shared.node, self.votes.store);
+        if let Some(Operation::Put(put)) = self.operations.get_mut(number)
+            && put.round == round
+        {
+            let layouts = &put.layouts;
+            let elastic = self.shared.elastic;
+            put.machine.stored_in(me, |at| !elastic || member_store(&layouts[at], me) == store);
             self.put_progress(number, false);
         }
     }
@@ -351,17 +357,44 @@ impl<S: Storage> Shard<S> {
         let Some(number) = self.operation_number(reply.request) else { return };
         let now = self.now.time;
         let Some(Operation::Put(put)) = self.operations.get_mut(number) else { return };
+        if reply.round != put.round {
+            return;
+        }
         let asked = put.machine.asked_at(from);
+        if let Some(asked) = asked {
+            self.peers.answered(peer, asked, now);
+        }
+        let Some(Operation::Put(put)) = self.operations.get_mut(number) else { return };
+        if let Some(known) = &reply.known
+            && !put.machine.is_reached()
+        {
+            let partition = self.shared.layout.partition_of(put.key.position());
+            self.hear_refused(partition, from, known);
+            return self.put_again(number, partition);
+        }
+        let Some(Operation::Put(put)) = self.operations.get_mut(number) else { return };
         match reply.result {
-            Ok(()) => put.machine.stored(from),
+            Ok(()) => {
+                let (layouts, elastic) = (&put.layouts, self.shared.elastic);
+                put.machine.stored_in(from, |at| !elastic || member_store(&layouts[at], from) == reply.store);
+            }
             Err(_) if mutant::is(Mutant::CountRefusals) => put.machine.stored(from),
             Err(refusal) => self.with_put(number, |machine, roster, orders| {
                 machine.refused(from, refusal, roster, now, orders);
             }),
         }
-        if let Some(asked) = asked {
-            self.peers.answered(peer, asked, now);
+        self.put_progress(number, false);
+    }
+
+    /// A replica knows more than the write names: it is sent again, now if that is known here by now, else a moment
+    /// later. Refusals of a change are for the coordinator to deal with, within the request's time.
+    fn put_again(&mut self, number: u64, partition: PartitionId) {
+        let (now, pause) = (self.now.time, self.shared.again());
+        let Some(Operation::Put(put)) = self.operations.get_mut(number) else { return };
+        if self.topology.sets(partition) != put.sets {
+            return self.send_again(number);
         }
+        put.again.get_or_insert(now + pause);
         self.put_progress(number, false);
     }
 
@@ -369,13 +402,19 @@ impl<S: Storage> Shard<S> {
     fn with_put(&mut self, number: u64, step: impl FnOnce(&mut Putting, Roster<'_>, &mut Vec<Order>)) {
         let Some(Operation::Put(put)) = self.operations.get_mut(number) else { return };
         let mut orders = std::mem::take(&mut self.orders);
-        step(&mut put.machine, self.shared.roster(&self.peers), &mut orders);
+        let roster = self.shared.roster(&put.layouts, &self.topology.directory, &self.peers);
+        step(&mut put.machine, roster, &mut orders);
         self.perform(number, &mut orders);
         self.orders = orders;
     }
 
     pub(super) fn put_due(&mut self, number: u64) {
         let (now, patience) = (self.now.time, self.shared.patience());
+        if let Some(Operation::Put(put)) = self.operations.get(number)
+            && put.again.is_some_and(|again| again <= now)
+        {
+            self.send_again(number);
+        }
         let mut silent = Vec::new();
         self.with_put(number, |machine, roster, orders| silent = machine.late(roster, now, patience, orders));
         for node in silent {
@@ -394,15 +433,25 @@ impl<S: Storage> Shard<S> {
             self.with_put(number, |machine, _, orders| machine.keep_held_back(me, expired, orders));
         }
         let Some(Operation::Put(put)) = self.operations.get_mut(number) else { return };
-        let outcome = put.machine.outcome(expired);
+        // While it is to be sent anew, too few acknowledgements are not the last word.
+        let may_answer = expired || put.again.is_none() || put.machine.is_reached();
+        let outcome = if may_answer { put.machine.outcome(expired) } else { None };
         let over = expired || put.machine.is_over();
         let (reply_to, began, deadline) = (put.reply_to, put.began, put.deadline);
-        let next =
-            if over { deadline } else { put.machine.due(self.shared.patience()).unwrap_or(deadline).min(deadline) };
+        let next = if over {
+            Some(deadline)
+        } else {
+            put.machine.due(self.shared.patience()).into_iter().chain(put.again).min()
+        };
+        let next = next.unwrap_or(deadline).min(deadline);
         if let Some(outcome) = outcome {
             let (key, update) = (put.key.clone(), Arc::clone(&put.update));
+            // What waits for a change of layouts says nothing of the load, and must not slow down what it waits for.
+            let waited = put.round > 0 || put.again.is_some();
             self.answer_put(reply_to, &key, &update, outcome);
-            self.foreground(began);
+            if !waited {
+                self.foreground(began);
+            }
         }
         if !over {
             return self.operations.wake_at(number, next);
@@ -410,7 +459,8 @@ impl<S: Storage> Shard<S> {
         let Some(Operation::Put(put)) = self.operations.get(number) else { return };
         // Whom nobody covers is this node's debt, unless the write is nowhere: then there is nothing to diverge.
         let anywhere = put.machine.is_anywhere(self.shared.node);
-        let uncovered = if anywhere { put.machine.uncovered(self.roster()) } else { Vec::new() };
+        let roster = self.shared.roster(&put.layouts, &self.topology.directory, &self.peers);
+        let uncovered = if anywhere { put.machine.uncovered(roster) } else { Vec::new() };
         if uncovered.is_empty() {
             return self.operations.end(number);
         }
@@ -428,7 +478,8 @@ impl<S: Storage> Shard<S> {
                 let result = match outcome {
                     PutOutcome::Done { owners, fallbacks, only_here } => {
                         let context = self.seen_by_writer(key, update, self.shared.node, merged);
-                        Ok(Written { context, owners, fallbacks, only_here, merged })
+                        let layout = self.topology.base().id();
+                        Ok(Written { context, owners, fallbacks, only_here, merged, layout })
                     }
                     PutOutcome::Failed(_) if mutant::is(Mutant::UnknownIsRefused) => {
                         Err(PutError::Storage(StorageError::Full))
@@ -462,12 +513,6 @@ impl<S: Storage> Shard<S> {
         let answers = tried.iter().map(|&node| (node, Answer::Silent)).collect();
         PutError::Unavailable(Shortfall { needed: rule.w, got: 0, answers })
     }
-}
-
-/// When a value expires that was made of these: with the last of them, and never if one of them never does.
-fn last_expiry(live: &[Entry]) -> Option<WallTime> {
-    let all: Option<Vec<WallTime>> = live.iter().map(|entry| entry.expires).collect();
-    all?.into_iter().max()
 }
 
 /// Why a coordinator did not apply its own write.

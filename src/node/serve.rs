@@ -3,12 +3,14 @@
 use std::sync::Arc;
 
 use super::Output;
+use super::admit::Barred;
 use super::shard::Shard;
+use crate::ballot::Refused;
 use crate::causality::{Entry, Record, Update};
 use crate::config::Durability;
 use crate::dots::DotSet;
 use crate::error::Refusal;
-use crate::ids::{NodeId, PartitionId};
+use crate::ids::{LayoutId, NodeId, PartitionId};
 use crate::key::Key;
 use crate::message::{Message, Read, ReadReply, Repair, Shown, Write, WriteReply};
 use crate::mutant::{self, Mutant};
@@ -17,33 +19,45 @@ use crate::storage::{Storage, Stored};
 impl<S: Storage> Shard<S> {
     pub(super) fn on_write(&mut self, from: NodeId, write: &Write) {
         let stored = self.store(from, write);
-        let request = write.request;
-        let reply = |result| Output::Send(from, Message::WriteReply(WriteReply { request, result }));
+        let (request, round, store) = (write.request, write.round, self.votes.store);
+        let reply = |result, known| {
+            Output::Send(from, Message::WriteReply(WriteReply { request, round, store, result, known }))
+        };
         match (stored, write.durability) {
-            (Ok(stored), Durability::Quorum) => self.lanes.acknowledge(&stored, reply(Ok(()))),
+            (Ok(stored), Durability::Quorum) => self.lanes.acknowledge(&stored, reply(Ok(()), None)),
             // The coordinator waives this copy's durability: its own will do.
             (Ok(stored), Durability::Coordinator) => {
                 self.lanes.wrote(&stored);
-                self.lanes.say(reply(Ok(())));
+                self.lanes.say(reply(Ok(()), None));
             }
-            (Err(refusal), _) => self.lanes.say(reply(Err(refusal))),
+            (Err(barred), _) => {
+                let partition = self.partition(&write.key);
+                let refusal = self.refusal(partition, &barred);
+                let known = self.known_of(partition, barred);
+                // What is promised here and not durable would be told to others.
+                self.lanes.reveal(reply(Err(refusal), known));
+            }
         }
     }
 
-    fn store(&mut self, from: NodeId, write: &Write) -> Result<Stored, Refusal> {
-        self.check_layout(from, write.layout)?;
-        self.check_stamps(&write.key, &write.update)?;
+    fn store(&mut self, from: NodeId, write: &Write) -> Result<Stored, Barred> {
+        let partition = self.partition(&write.key);
+        if !self.shared.elastic {
+            self.admit_write_fixed(from, partition, &write.sets)?;
+        }
+        self.check_stamps(&write.key, &write.update).map_err(Barred::Refused)?;
         match write.hint_for {
             Some(target) if target != self.shared.node => {
                 // A hint for somebody else would never go home.
-                if !self.shared.layout.owns(target, self.partition(&write.key)) {
-                    return Err(Refusal::NotAnOwner);
+                if !self.topology.is_owner(target, partition) {
+                    return Err(Barred::Refused(Refusal::NotAnOwner));
                 }
-                self.keep_hint(target, &write.key, &write.update)
+                self.keep_hint(target, &write.key, &write.update).map_err(Barred::Refused)
             }
             _ => {
-                let partition = self.check_owner(&write.key)?;
-                self.join_update(partition, &write.key, &write.update)
+                let admitted = self.admit_write(from, partition, &write.sets)?;
+                let stored = self.join_update(partition, &write.key, &write.update).map_err(Barred::Refused)?;
+                Ok(admitted.and(stored))
             }
         }
     }
@@ -79,9 +93,24 @@ impl<S: Storage> Shard<S> {
     pub(super) fn on_read(&mut self, from: NodeId, read: &Read) {
         let partition = self.partition(&read.key);
         self.names.holds(partition, from, read.known.as_slice());
-        let result = self.check_layout(from, read.layout).and_then(|()| self.show(&read.key));
-        let reply = ReadReply { request: read.request, partition, result };
+        let (result, known) = self.show_to(from, &read.key, read.floor);
+        let (floor, store) = (read.floor, self.votes.store);
+        let reply = ReadReply { request: read.request, partition, floor, store, result, known };
         self.lanes.reveal(Output::Send(from, Message::ReadReply(reply)));
+    }
+
+    /// What a reader of the owners of a decided layout is shown; or why not, with what it doesn't know.
+    pub(super) fn show_to(
+        &mut self,
+        from: NodeId,
+        key: &Key,
+        floor: LayoutId,
+    ) -> (Result<Shown, Refusal>, Option<Box<Refused>>) {
+        let partition = self.partition(key);
+        match self.admit_read(from, partition, floor) {
+            Ok(()) => (self.show(key), None),
+            Err(barred) => (Err(self.refusal(partition, &barred)), self.known_of(partition, barred)),
+        }
     }
 
     /// What this node has of a key: an owner its whole record and clock, another the hints that it holds.

@@ -5,8 +5,10 @@ use std::sync::Arc;
 
 use crate::causality::Identity;
 use crate::config::{ConfigError, Limits, Mode, Quorum, Timing};
-use crate::ids::{KeyspaceId, NodeId};
+use crate::ids::{KeyspaceId, NodeId, Start, StoreId};
 use crate::key::keyspace_id;
+use crate::members::{Introduce, MemberRecord, Presence};
+use crate::message::PROTOCOLS;
 use crate::reconcile::{KeepSiblings, Reconciler};
 use crate::ring::Layout;
 
@@ -17,7 +19,8 @@ pub struct Setup {
     pub identity: Identity,
     /// Which member of the layout this node is.
     pub node: NodeId,
-    /// Who owns what. The same on every node.
+    /// Who owns what. The same on every node. With `membership` a layout of the cluster that is decided: the first is
+    /// always right, and a node that joins needn't be in it.
     pub layout: Arc<Layout>,
     /// The keyspaces. The same on every node.
     pub keyspaces: Vec<Keyspace>,
@@ -26,6 +29,14 @@ pub struct Setup {
     /// it had acknowledged. Default false: where it was the first after all, the node counts in reads once it has
     /// compared itself with the others.
     pub founding: bool,
+    /// Whether layouts change while nodes run. The same on every node. Then a store counts for what layouts name: an
+    /// empty one in the place of another that was lost takes part in nothing until a layout names it
+    /// ([`crate::ring::Change::renew`]). Default false: all nodes have the one layout for ever, and refuse any other; but
+    /// with [`Setup::membership`] it is as good as true.
+    pub elastic: bool,
+    /// What it says of itself in the gossip by which members come to know each other. Default `None`: it takes no part
+    /// in it, and the layout stays as it is unless the host hands in another ([`Setup::elastic`]).
+    pub membership: Option<Introduce>,
     /// Bounds.
     pub limits: Limits,
     /// Durations.
@@ -119,7 +130,13 @@ impl Setup {
     #[must_use]
     pub fn new(identity: Identity, node: NodeId, layout: Arc<Layout>, keyspaces: Vec<Keyspace>) -> Self {
         let (limits, timing) = (Limits::default(), Timing::default());
-        Self { identity, node, layout, keyspaces, founding: false, limits, timing }
+        Self { identity, node, layout, keyspaces, founding: false, elastic: false, membership: None, limits, timing }
+    }
+
+    /// Whether layouts may change while the node runs: where members come to know each other they are sure to.
+    #[must_use]
+    pub const fn is_elastic(&self) -> bool {
+        self.elastic || self.membership.is_some()
     }
 
     /// # Errors
@@ -127,7 +144,11 @@ impl Setup {
     pub fn validate(&self) -> Result<(), ConfigError> {
         self.limits.validate()?;
         self.timing.validate()?;
-        if self.layout.index_of(self.node).is_none() {
+        if let Some(introduce) = &self.membership {
+            self.check_introduction(introduce)?;
+        }
+        // A node that joins is a member by a later layout.
+        if !self.is_elastic() && self.layout.index_of(self.node).is_none() {
             return Err(ConfigError::NotAMember(self.node));
         }
         if self.keyspaces.is_empty() {
@@ -147,5 +168,14 @@ impl Setup {
             }
         }
         Ok(())
+    }
+
+    fn check_introduction(&self, introduce: &Introduce) -> Result<(), ConfigError> {
+        let address = introduce.address.clone();
+        let presence = Presence { ordinal: 1, start: Start(0), store: StoreId(0), protocols: PROTOCOLS, address };
+        match MemberRecord::joining(self.node, introduce.zone, introduce.weight, presence) {
+            Ok(_) => Ok(()),
+            Err(error) => Err(ConfigError::Membership(error.to_string())),
+        }
     }
 }

@@ -4,6 +4,7 @@ use std::collections::VecDeque;
 use std::sync::Arc;
 use std::time::Duration;
 
+use super::admit::Votes;
 use super::control::Notice;
 use super::exchange::{Exchange, Exchanges};
 use super::forward::Forwarding;
@@ -11,17 +12,19 @@ use super::get::GetOperation;
 use super::handoff::{Delivery, Handoff};
 use super::lanes::{Held, Lanes};
 use super::list::Listing;
+use super::moves::Moves;
 use super::names::Opening;
 use super::ops::Operations;
 use super::put::PutOperation;
 use super::shared::{SHARD_BITS, Shared};
-use super::store::{Claim, claim};
+use super::store::{Claim, First, claim};
+use super::topology::Topology;
 use super::{Counters, Event, Output};
 use crate::admission::Admission;
 use crate::causality::{Entry, HybridClock};
 use crate::coordinate::{Order, Roster};
 use crate::detector::Detector;
-use crate::error::{CompareError, GetError, ListError, OpenError, PutError, Refusal, StorageError};
+use crate::error::{CompareError, GetError, ListError, OpenError, PutError, StorageError};
 use crate::hint::HintStore;
 use crate::ids::{LayoutId, NodeId, PartitionId, RequestId, Ticket};
 use crate::key::Key;
@@ -61,13 +64,16 @@ pub(super) struct Shard<S> {
     pub(super) replica: Replica,
     pub(super) hints: HintStore,
     pub(super) names: NameStore,
+    pub(super) topology: Topology,
+    pub(super) votes: Votes,
+    pub(super) moves: Moves,
     pub(super) peers: Detector,
     pub(super) clock: HybridClock,
     pub(super) operations: Operations<Operation>,
     pub(super) lanes: Lanes,
     pub(super) counters: Counters,
     pub(super) now: Now,
-    notices: VecDeque<Notice>,
+    pub(super) notices: VecDeque<Notice>,
     pub(super) handoff: Handoff,
     pub(super) handoff_due: Time,
     /// Whom the next batch of hints goes to, if there was not room for all.
@@ -101,14 +107,21 @@ pub(super) struct Shard<S> {
 impl<S: Storage> Shard<S> {
     pub(super) fn open(shared: Arc<Shared>, index: usize, mut storage: S, now: Now) -> Result<Self, OpenError> {
         let layout = &shared.layout;
-        let owned: Vec<PartitionId> = (0..layout.partitions())
+        let mut owned: Vec<PartitionId> = (0..layout.partitions())
             .map(PartitionId)
             .filter(|&partition| partition.0 as usize % shared.shards == index && layout.owns(shared.node, partition))
             .collect();
-        claim(
-            &mut storage,
+        let first = if shared.founding {
+            First::Founding(owned.iter().map(|&partition| (partition, layout.ballot(partition))).collect())
+        } else if shared.elastic || layout.n() == 1 {
             // Who is the only owner has nobody to be filled by.
-            if shared.founding || layout.n() == 1 { &[] } else { &owned },
+            First::Nothing
+        } else {
+            First::Lost(owned.clone())
+        };
+        let name = claim(
+            &mut storage,
+            &first,
             &Claim {
                 identity: shared.identity,
                 node: shared.node,
@@ -118,6 +131,15 @@ impl<S: Storage> Shard<S> {
                 partitions: layout.partitions(),
             },
         )?;
+        let store = (!name.founded).then_some(name.store);
+        let votes = if shared.elastic {
+            Votes::load(&storage, store, layout.partitions())?
+        } else {
+            Votes::none(store, layout.partitions())
+        };
+        if shared.elastic {
+            owned = votes.partitions().collect();
+        }
         let log = shared.limits.dot_log;
         let mut replica = Replica::open(
             &mut storage,
@@ -128,15 +150,17 @@ impl<S: Storage> Shard<S> {
             shared.timing.skew,
         )?;
         replica.tell_time(now.wall);
-        let building_due = replica.partitions_building().next().map(|_| now.time);
+        let building_due =
+            (replica.partitions_building().next().is_some() || replica.has_leftovers()).then_some(now.time);
         // What was missed while this node was away is found at once, and asked for a moment later: where others have kept
         // it, it is on its way by then.
         let never = shared.timing.exchange == Duration::MAX;
         let (due, calm) = (if never { Time(u64::MAX) } else { now.time }, now.time + shared.timing.suspect);
-        let exchanges = Exchanges::new(layout, shared.node, &owned, due, calm);
+        let topology = Topology::new(Arc::clone(layout), shared.minima());
+        let exchanges = Exchanges::new(due, calm);
         let hints = HintStore::open(&storage)?;
         let hints_found = hints.targets().map(|(_, count)| count).sum();
-        let handoff = Handoff::open(&hints, layout);
+        let handoff = Handoff::open(&hints, &topology);
         let (secret, start) = (shared.identity.secret, shared.actor.start);
         let mut names = NameStore::open(&storage, secret, shared.node, start, replica.partitions())?;
         replica.partitions().for_each(|partition| names.adopt(partition, replica.clock(partition)));
@@ -145,12 +169,15 @@ impl<S: Storage> Shard<S> {
             peers.ignore(own);
         }
         let clock = HybridClock::new(shared.timing.skew);
-        Ok(Self {
+        let mut own = Self {
             index,
             storage,
             replica,
             hints,
             names,
+            topology,
+            votes,
+            moves: Moves::new(),
             peers,
             clock,
             operations: Operations::default(),
@@ -178,7 +205,20 @@ impl<S: Storage> Shard<S> {
             asks: Vec::new(),
             name: Vec::new(),
             shared,
-        })
+        };
+        for partition in own.votes.void().to_vec() {
+            own.lanes.say(Output::Event(Event::VoteLost(partition)));
+        }
+        let owned: Vec<_> = own.replica.partitions().collect();
+        for partition in owned {
+            own.hear_own(partition, own.shared.node);
+            own.live_layouts_changed(partition);
+        }
+        Ok(own)
+    }
+
+    pub(super) fn is_of_this_shard(&self, partition: PartitionId) -> bool {
+        partition.0 as usize % self.shared.shards == self.index
     }
 
     pub(super) fn request(&mut self, now: Now, ticket: Ticket, request: Request) {
@@ -231,8 +271,15 @@ impl<S: Storage> Shard<S> {
             Message::Told(told) => self.on_told(from, told),
             Message::NamesWanted(wanted) => self.on_names_wanted(from, &wanted),
             Message::NamesKnown(known) => self.on_names_known(from, &known),
+            Message::Moving(moving) => self.on_moving(from, moving),
             // The control part has answered them; and what says a name was made whole at the door.
-            Message::Probe(_) | Message::ProbeReply(_) | Message::Headed(_) => {}
+            Message::Probe(_)
+            | Message::ProbeReply(_)
+            | Message::Settled(_)
+            | Message::Headed(_)
+            | Message::Gossip(_)
+            | Message::LayoutWanted(_)
+            | Message::LayoutGiven(_) => {}
         }
     }
 
@@ -262,8 +309,11 @@ impl<S: Storage> Shard<S> {
             woken.suspected.into_iter().for_each(|peer| self.suspects(peer));
             for peer in woken.probe {
                 self.peers.asked(peer, now.time);
-                self.notices.push_back(Notice::Doubted(self.shared.layout.members()[peer].node));
+                self.notices.push_back(Notice::Doubted(self.topology.directory.node(peer)));
             }
+        }
+        if self.moves.due.is_some_and(|due| now.time >= due) {
+            self.move_on();
         }
         if self.names_due.is_some_and(|due| now.time >= due) {
             self.tend_names();
@@ -293,7 +343,7 @@ impl<S: Storage> Shard<S> {
         self.peers.step(now.time);
         if self.peers.heard(peer, now.time) {
             self.set_now(now);
-            let node = self.shared.layout.members()[peer].node;
+            let node = self.topology.directory.node(peer);
             self.notices.push_back(Notice::Recovered(node));
             self.lanes.say(Output::Event(Event::Recovered(node)));
             // What is kept for it goes home at the next wake-up, which is due at once.
@@ -305,14 +355,14 @@ impl<S: Storage> Shard<S> {
 
     /// Looks whether a peer has been silent for too long.
     pub(super) fn check(&mut self, node: NodeId) {
-        let Some(peer) = self.shared.layout.index_of(node).filter(|_| node != self.shared.node) else { return };
+        let Some(peer) = self.topology.directory.index_of(node).filter(|_| node != self.shared.node) else { return };
         if self.peers.judge(peer, self.now.time) {
             self.suspects(peer);
         }
     }
 
     fn suspects(&mut self, peer: usize) {
-        let node = self.shared.layout.members()[peer].node;
+        let node = self.topology.directory.node(peer);
         self.notices.push_back(Notice::Suspected(node));
         self.lanes.say(Output::Event(Event::Suspected(node)));
     }
@@ -341,7 +391,7 @@ impl<S: Storage> Shard<S> {
         for held in synced.drain(..) {
             match held {
                 Held::Output(output) => self.lanes.release(output),
-                Held::Local(number) => self.put_is_durable(number),
+                Held::Local(number, round) => self.put_is_durable(number, round),
             }
         }
         self.lanes.reuse(synced);
@@ -411,6 +461,7 @@ impl<S: Storage> Shard<S> {
             exchange,
             self.building_due,
             self.names_due,
+            self.moves.due,
             self.expire_due(),
             Some(self.scrub_due),
         ];
@@ -456,8 +507,8 @@ impl<S: Storage> Shard<S> {
         Ok(Some(record.live))
     }
 
-    pub(super) fn roster(&self) -> Roster<'_> {
-        self.shared.roster(&self.peers)
+    pub(super) fn roster(&self, partition: PartitionId) -> Roster<'_> {
+        self.shared.roster(self.topology.live(partition), &self.topology.directory, &self.peers)
     }
 
     pub(super) fn partition(&self, key: &Key) -> PartitionId {
@@ -481,7 +532,7 @@ impl<S: Storage> Shard<S> {
     /// Sends a message that wants an answer.
     pub(super) fn ask(&mut self, node: NodeId, message: Message) {
         // Another shard of this node always answers.
-        if let Some(peer) = self.shared.layout.index_of(node).filter(|_| node != self.shared.node) {
+        if let Some(peer) = self.topology.directory.index_of(node).filter(|_| node != self.shared.node) {
             self.peers.asked(peer, self.now.time);
         }
         self.lanes.say(Output::Send(node, message));
@@ -489,72 +540,13 @@ impl<S: Storage> Shard<S> {
 
     /// As [`Shard::ask`], where the question itself shows the state.
     pub(super) fn ask_with_state(&mut self, node: NodeId, message: Message) {
-        if let Some(peer) = self.shared.layout.index_of(node) {
+        if let Some(peer) = self.topology.directory.index_of(node) {
             self.peers.asked(peer, self.now.time);
         }
         self.lanes.reveal(Output::Send(node, message));
     }
 
     pub(super) fn is_suspected(&self, node: NodeId) -> bool {
-        self.shared.layout.index_of(node).is_some_and(|peer| self.peers.is_suspected(peer))
-    }
-
-    /// Refuses what comes with another layout: fixed membership means that all nodes have the same one.
-    pub(super) fn check_layout(&mut self, from: NodeId, layout: LayoutId) -> Result<(), Refusal> {
-        let own = self.layout_id();
-        if layout == own {
-            return Ok(());
-        }
-        self.counters.refused += 1;
-        self.lanes.say(Output::Event(Event::LayoutDiffers(from)));
-        Err(Refusal::Layout(own))
-    }
-
-    pub(super) fn check_owner(&mut self, key: &Key) -> Result<PartitionId, Refusal> {
-        let partition = self.partition(key);
-        if self.replica.owns(partition) {
-            return Ok(partition);
-        }
-        self.counters.refused += 1;
-        Err(Refusal::NotAnOwner)
-    }
-
-    pub(super) fn storage_failed(&mut self, error: StorageError) {
-        self.lanes.say(Output::Event(Event::StorageFailed(error)));
-    }
-
-    /// What a storage call gave, as an answer to a peer.
-    pub(super) fn or_refuse<T>(&mut self, result: Result<T, StorageError>) -> Result<T, Refusal> {
-        result.map_err(|error| {
-            self.storage_failed(error);
-            Refusal::Storage
-        })
-    }
-
-    /// Answers a client at once: nothing of the state is in it.
-    pub(super) fn done(&mut self, ticket: Ticket, reply: Reply) {
-        self.count(&reply);
-        self.lanes.say(Output::Done(ticket, reply));
-    }
-
-    /// Answers a client with what this node's state, perhaps unsynced, has gone into.
-    pub(super) fn done_with_state(&mut self, ticket: Ticket, reply: Reply) {
-        self.count(&reply);
-        self.lanes.reveal(Output::Done(ticket, reply));
-    }
-
-    fn count(&mut self, reply: &Reply) {
-        match reply {
-            Reply::Get(result) => {
-                self.counters.gets += 1;
-                self.counters.failed += u64::from(result.is_err());
-            }
-            Reply::Put(result) => {
-                self.counters.puts += 1;
-                self.counters.failed += u64::from(result.is_err());
-            }
-            Reply::List(result) => self.counters.failed += u64::from(result.is_err()),
-            Reply::Compared(result) => self.counters.failed += u64::from(result.is_err()),
-        }
+        self.topology.directory.index_of(node).is_some_and(|peer| self.peers.is_suspected(peer))
     }
 }

@@ -1,11 +1,13 @@
 //! What the shards of a node have in common.
 
 use std::sync::Arc;
+use std::time::Duration;
 
 use super::setup::{Keyspace, Setup};
+use super::topology::Minima;
 use crate::causality::Identity;
 use crate::config::{ConfigError, Limits, Timing};
-use crate::coordinate::{Patience, Roster};
+use crate::coordinate::{Directory, Patience, Roster};
 use crate::detector::{Detector, DetectorSettings};
 use crate::ids::{Actor, KeyspaceId, NodeId, Start};
 use crate::replica::Cap;
@@ -19,7 +21,7 @@ pub(super) struct Shared {
     pub(super) actor: Actor,
     pub(super) layout: Arc<Layout>,
     pub(super) founding: bool,
-    pub(super) zones: Vec<u8>,
+    pub(super) elastic: bool,
     pub(super) keyspaces: Vec<Keyspace>,
     pub(super) limits: Limits,
     pub(super) timing: Timing,
@@ -34,19 +36,14 @@ impl Shared {
         if shards == 0 || shards > 1 << SHARD_BITS {
             return Err(ConfigError::Nothing("shard, and at most 256"));
         }
-        let mut names: Vec<_> = setup.layout.members().iter().map(|member| member.zone).collect();
-        names.sort_unstable();
-        names.dedup();
-        // Beyond 256 zones the last ones count as one: a write may then need one zone more, never one fewer.
-        let number = |zone| names.binary_search(&zone).map_or(u8::MAX, |at| u8::try_from(at).unwrap_or(u8::MAX));
-        let zones = setup.layout.members().iter().map(|member| number(member.zone)).collect();
+        let elastic = setup.is_elastic();
         Ok(Self {
+            elastic,
             identity: setup.identity,
             node: setup.node,
             actor: Actor { node: setup.node, start },
             layout: setup.layout,
             founding: setup.founding,
-            zones,
             keyspaces: setup.keyspaces,
             limits: setup.limits,
             timing: setup.timing,
@@ -54,9 +51,19 @@ impl Shared {
         })
     }
 
-    pub(super) fn roster<'a>(&'a self, peers: &'a Detector) -> Roster<'a> {
-        let slow = self.timing.fallback;
-        Roster { layout: &self.layout, peers, zones: &self.zones, me: self.node, slow }
+    pub(super) fn roster<'a>(
+        &self,
+        layouts: &'a [Arc<Layout>],
+        directory: &'a Directory,
+        peers: &'a Detector,
+    ) -> Roster<'a> {
+        Roster { layouts, directory, peers, me: self.node, slow: self.timing.fallback }
+    }
+
+    /// What strict requests take at least: the smallest R and W of all keyspaces.
+    pub(super) fn minima(&self) -> Minima {
+        let least = |of: fn(&Keyspace) -> u8| self.keyspaces.iter().map(of).min().unwrap_or(1);
+        Minima { r: least(|keyspace| keyspace.quorum.r()), w: least(|keyspace| keyspace.quorum.w()) }
     }
 
     pub(super) fn detector(&self) -> DetectorSettings {
@@ -68,6 +75,11 @@ impl Shared {
     pub(super) fn patience(&self) -> Patience {
         let fallback = self.timing.fallback;
         Patience { fallback, suspect: self.timing.suspect.max(fallback) }
+    }
+
+    /// After how long a request is tried again that came in the middle of a change.
+    pub(super) fn again(&self) -> Duration {
+        self.timing.fallback
     }
 
     pub(super) fn keyspace(&self, id: KeyspaceId) -> Option<&Keyspace> {

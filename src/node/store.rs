@@ -1,15 +1,16 @@
 //! A storage's name: whose it is, checked at every open.
 
 use crate::causality::Identity;
+use crate::change::Ballots;
 use crate::error::{OpenError, StorageError};
 use crate::hash::{Purpose, keyless};
-use crate::ids::{ClusterId, NodeId, PartitionId, Start, StoreId};
+use crate::ids::{ClusterId, LayoutId, NodeId, PartitionId, Start, StoreId};
 use crate::replica::put_lost;
 use crate::storage::{Batch, Space, Storage};
 use crate::wire::{FormatError, Reader, checked, put_checksum};
 
 const NAME: &[u8] = b"store";
-const VERSION: u8 = 1;
+const VERSION: u8 = 2;
 
 /// Which storage this is: one of `shards` of one node of one cluster.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
@@ -20,6 +21,19 @@ pub(super) struct StoreName {
     pub(super) shard: u32,
     pub(super) shards: u32,
     pub(super) partitions: u32,
+    /// Whether the node was founded with it: layouts name it by no name then.
+    pub(super) founded: bool,
+}
+
+/// What an empty storage is.
+#[derive(Clone, Debug)]
+pub(super) enum First {
+    /// The first of its node: these ballots of its partitions are decided from the beginning.
+    Founding(Vec<(PartitionId, LayoutId)>),
+    /// One in the place of another, which has lost what these partitions had.
+    Lost(Vec<PartitionId>),
+    /// One that has no part in anything yet.
+    Nothing,
 }
 
 /// Whose storage is to be opened.
@@ -33,8 +47,8 @@ pub(super) struct Claim {
     pub(super) partitions: u32,
 }
 
-/// Reads the storage's name, or gives one to an empty storage, which has lost what these partitions had.
-pub(super) fn claim<S: Storage>(storage: &mut S, lost: &[PartitionId], claim: &Claim) -> Result<StoreName, OpenError> {
+/// Reads the storage's name, or gives one to an empty storage.
+pub(super) fn claim<S: Storage>(storage: &mut S, first: &First, claim: &Claim) -> Result<StoreName, OpenError> {
     if let Some(bytes) = storage.get(Space::Meta, NAME)? {
         let found = StoreName::decode(&bytes).map_err(StorageError::from)?;
         found.check(claim)?;
@@ -43,18 +57,24 @@ pub(super) fn claim<S: Storage>(storage: &mut S, lost: &[PartitionId], claim: &C
     let name = StoreName {
         cluster: claim.identity.cluster,
         node: claim.node,
-        // The start is fresh randomness, and one start opens a shard once.
-        store: StoreId(keyless(
-            Purpose::Store,
-            &[&claim.start.0.to_le_bytes(), &claim.node.0.to_le_bytes(), &claim.shard.to_le_bytes()],
-        )),
+        // The start is fresh randomness, and one start opens each shard once: those that it opens first are one store.
+        store: StoreId(keyless(Purpose::Store, &[&claim.start.0.to_le_bytes(), &claim.node.0.to_le_bytes()])),
         shard: claim.shard,
         shards: claim.shards,
         partitions: claim.partitions,
+        founded: matches!(first, First::Founding(_)),
     };
     let mut batch = Batch::new();
     batch.put(Space::Meta, NAME, &name.encode());
-    put_lost(&mut batch, lost);
+    match first {
+        First::Founding(owned) => {
+            for &(partition, floor) in owned {
+                Ballots::founded(floor).put(&mut batch, partition);
+            }
+        }
+        First::Lost(lost) => put_lost(&mut batch, lost),
+        First::Nothing => {}
+    }
     storage.write(&batch)?;
     storage.sync()?;
     Ok(name)
@@ -72,7 +92,8 @@ impl StoreName {
         differ("a ring of partitions", self.partitions.to_string(), claim.partitions.to_string())
     }
 
-    /// version 1 · cluster (16) · node (8) · store (16) · shard (4) · shards (4) · partitions (4) · crc32 (4)
+    /// version 2 · cluster (16) · node (8) · store (16) · shard (4) · shards (4) · partitions (4) · founded (1) ·
+    /// crc32 (4)
     fn encode(&self) -> Vec<u8> {
         let mut out = vec![VERSION];
         out.extend_from_slice(&self.cluster.0.to_le_bytes());
@@ -81,6 +102,7 @@ impl StoreName {
         for number in [self.shard, self.shards, self.partitions] {
             out.extend_from_slice(&number.to_le_bytes());
         }
+        out.push(u8::from(self.founded));
         put_checksum(NAME, &mut out, 0);
         out
     }
@@ -98,6 +120,11 @@ impl StoreName {
             shard: u32::from_le_bytes(reader.array()?),
             shards: u32::from_le_bytes(reader.array()?),
             partitions: u32::from_le_bytes(reader.array()?),
+            founded: match reader.byte()? {
+                0 => false,
+                1 => true,
+                _ => return Err(FormatError::Content("a flag that is neither 0 nor 1")),
+            },
         };
         reader.end()?;
         Ok(name)
@@ -122,8 +149,8 @@ mod tests {
     #[test]
     fn a_storage_is_named_once_and_refused_to_others() {
         let mut storage = MemoryStorage::new();
-        let name = claim(&mut storage, &[], &CLAIM).unwrap();
-        assert_eq!(claim(&mut storage, &[], &Claim { start: Start(78), ..CLAIM }), Ok(name));
+        let name = claim(&mut storage, &First::Nothing, &CLAIM).unwrap();
+        assert_eq!(claim(&mut storage, &First::Nothing, &Claim { start: Start(78), ..CLAIM }), Ok(name));
         let other = Identity { cluster: ClusterId(6), ..CLAIM.identity };
         for (foreign, what) in [
             (Claim { node: NodeId(4), ..CLAIM }, "node"),
@@ -131,7 +158,7 @@ mod tests {
             (Claim { shards: 2, ..CLAIM }, "shard"),
             (Claim { partitions: 65, ..CLAIM }, "a ring of partitions"),
         ] {
-            match claim(&mut storage, &[], &foreign) {
+            match claim(&mut storage, &First::Nothing, &foreign) {
                 Err(OpenError::Foreign { what: found, .. }) => assert_eq!(found, what),
                 other => panic!("{other:?}"),
             }
@@ -141,7 +168,7 @@ mod tests {
     #[test]
     fn a_damaged_name_is_an_error_and_not_an_empty_storage() {
         let mut storage = MemoryStorage::new();
-        let bytes = claim(&mut storage, &[], &CLAIM).unwrap().encode();
+        let bytes = claim(&mut storage, &First::Nothing, &CLAIM).unwrap().encode();
         for at in 0..bytes.len() {
             let mut garbled = bytes.clone();
             garbled[at] ^= 0x10;
@@ -149,7 +176,7 @@ mod tests {
             batch.put(Space::Meta, NAME, &garbled);
             storage.write(&batch).unwrap();
             assert_eq!(
-                claim(&mut storage, &[], &CLAIM),
+                claim(&mut storage, &First::Nothing, &CLAIM),
                 Err(OpenError::Storage(StorageError::Damaged(FormatError::Checksum)))
             );
         }

@@ -16,6 +16,11 @@ impl<S: Storage> Shard<S> {
         let mut reply =
             Compared { request: compare.request, same: Vec::new(), apart: Vec::new(), doubtful: Vec::new() };
         for theirs in compare.marks {
+            // Nobody waits for a former owner: it may have missed how it ended.
+            let is_known = theirs.partition.0 < self.shared.layout.partitions();
+            if self.shared.elastic && is_known && !self.topology.is_owner(from, theirs.partition) {
+                self.tell_floor(from, theirs.partition);
+            }
             let Some(own) = self.replica.mark(theirs.partition) else { continue };
             let roots_differ = own.root.zip(theirs.root).is_some_and(|(own, theirs)| own != theirs);
             let list = match (own.clock == theirs.clock, roots_differ) {
@@ -35,6 +40,9 @@ impl<S: Storage> Shard<S> {
             Err(refusal) => Err(refusal),
             Ok(()) if !known => {
                 self.counters.refused += 1;
+                if ask.partition.0 < self.shared.layout.partitions() {
+                    self.tell_floor(from, ask.partition);
+                }
                 Err(Refusal::NotAnOwner)
             }
             Ok(()) => self.answer_step(ask.partition, ask.question),

@@ -1,6 +1,7 @@
 //! What no client and no honest peer brings about: made by hand, from inside.
 
 mod exchange;
+mod membership;
 
 use std::ops::ControlFlow;
 use std::sync::Arc;
@@ -78,7 +79,15 @@ fn a_write_that_covers_ten_thousand_unknown_actors_is_taken_and_its_record_shrin
     let step = |node: &mut Node<MemoryStorage>, seconds, update| {
         let (request, layout) = (RequestId { start: Start(9), number: seconds }, node.layout().id());
         let (update, durability) = (Arc::new(update), Durability::Quorum);
-        let write = Write { request, layout, key: key(), update, hint_for: None, durability };
+        let write = Write {
+            request,
+            sets: crate::ballot::Sets::of(layout),
+            round: 0,
+            key: key(),
+            update,
+            hint_for: None,
+            durability,
+        };
         // Through its bytes, as it would come.
         let frame = codec.encode(NodeId(2), &[Message::Write(write)]).remove(0);
         let (from, mut messages) = codec.decode(&frame).expect("a member may say so");
@@ -113,7 +122,15 @@ fn leave_hints(node: &mut Node<MemoryStorage>, target: NodeId, count: usize) -> 
         let update = Arc::new(Update::put(entry, &DotSet::new()));
         let (request, layout) = (RequestId { start: Start(3), number }, layout.id());
         let (key, durability) = (key.clone(), Durability::Quorum);
-        let write = Write { request, layout, key, update, hint_for: Some(target), durability };
+        let write = Write {
+            request,
+            sets: crate::ballot::Sets::of(layout),
+            round: 0,
+            key,
+            update,
+            hint_for: Some(target),
+            durability,
+        };
         node.step(now(0), Input::Message(NodeId(2), Message::Write(write)));
     }
     node.commit().expect("memory doesn't fail");
@@ -249,7 +266,15 @@ fn what_says_an_unknown_name_waits_within_bounds_and_asks_once_for_an_answer() {
     for number in 0..100 {
         let update = Arc::new(Update::put(entry.clone(), &dots().collect()));
         let (durability, hint_for) = (Durability::Quorum, None);
-        let write = Write { request: request(number), layout, key: key(), update, hint_for, durability };
+        let write = Write {
+            request: request(number),
+            sets: crate::ballot::Sets::of(layout),
+            round: 0,
+            key: key(),
+            update,
+            hint_for,
+            durability,
+        };
         let headed = Message::Write(write).headed(|_, _| Some((Name(7), DotSet::of(dot))));
         node.step(now(1), Input::Message(peer, headed));
     }

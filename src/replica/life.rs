@@ -17,6 +17,8 @@ pub(crate) struct Life {
     pub(crate) losses: u32,
     /// While it is being filled after a loss.
     pub(crate) refill: Option<Refill>,
+    /// There is no copy: another layout names other owners, who have confirmed that they have all of it.
+    pub(super) dropped: bool,
     /// Lives that have ended, and whose records have not all been taken over.
     pub(super) old: Vec<Ended>,
 }
@@ -71,6 +73,8 @@ pub(crate) fn put_lost(batch: &mut Batch, partitions: &[PartitionId]) {
 
 const LINE: &[u8] = b"losses";
 const VERSION: u8 = 1;
+/// In the place of whether it is being filled.
+const DROPPED: u8 = 2;
 
 impl Life {
     pub(super) fn load<S: Storage>(storage: &S, partition: PartitionId) -> Result<Self, StorageError> {
@@ -90,10 +94,20 @@ impl Life {
     pub(super) fn next(&self, is_believed: bool) -> Self {
         let mut old = self.old.clone();
         old.push(Ended { incarnation: self.incarnation(), is_believed });
-        Self { losses: self.losses + 1, refill: Some(Refill::default()), old }
+        Self { losses: self.losses + 1, refill: Some(Refill::default()), dropped: false, old }
     }
 
-    /// version 1 · losses · refilling (1) · count · { node (8) · whole (1) } · count · { old life } · crc32
+    /// The life that follows when the copy is dropped: nothing of it is taken over.
+    pub(super) fn end(&self) -> Self {
+        Self { losses: self.losses + 1, refill: None, dropped: true, old: Vec::new() }
+    }
+
+    /// The life of a copy that is to be filled by others, where there is none.
+    pub(super) fn begin(&self) -> Self {
+        Self { refill: Some(Refill::default()), dropped: false, ..self.clone() }
+    }
+
+    /// version 1 · losses · whole, refilling or dropped (1) · count · { node (8) · whole (1) } · count · { old life } · crc32
     pub(super) fn put(&self, batch: &mut Batch, partition: PartitionId) {
         let name = name(partition);
         batch.put_with(
@@ -103,7 +117,7 @@ impl Life {
                 let start = out.len();
                 out.push(VERSION);
                 put_varint(out, self.losses.into());
-                out.push(u8::from(self.refill.is_some()));
+                out.push(if self.dropped { DROPPED } else { u8::from(self.refill.is_some()) });
                 let done = self.refill.as_ref().map(|refill| &refill.done);
                 put_varint(out, done.map_or(0, BTreeMap::len) as u64);
                 for (node, &whole) in done.into_iter().flatten() {
@@ -126,7 +140,12 @@ impl Life {
             version => return Err(FormatError::Version(version)),
         }
         let losses = u32::try_from(reader.varint()?).map_err(|_| FormatError::Number)?;
-        let refilling = flag(&mut reader)?;
+        let (refilling, dropped) = match reader.byte()? {
+            DROPPED => (false, true),
+            0 => (false, false),
+            1 => (true, false),
+            _ => return Err(FormatError::Content("a life that is of no kind")),
+        };
         let mut done = BTreeMap::new();
         for _ in 0..reader.count(9)? {
             let node = NodeId(u64::from_le_bytes(reader.array()?));
@@ -139,7 +158,7 @@ impl Life {
             old.push(Ended { incarnation, is_believed: number & 1 == 1 });
         }
         reader.end()?;
-        Ok(Self { losses, refill: refilling.then_some(Refill { done }), old })
+        Ok(Self { losses, refill: refilling.then_some(Refill { done }), dropped, old })
     }
 }
 

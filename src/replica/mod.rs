@@ -1,5 +1,6 @@
 //! An owner's state: records, clocks, and the atomic batches that keep them together.
 
+mod copies;
 mod digests;
 mod exchange;
 mod expiry;
@@ -47,6 +48,8 @@ pub(crate) struct Replica {
     expiry: Expiry,
     /// Whether no partition has another owner.
     alone: bool,
+    /// Copies that were dropped, and whose records may still lie about: those of all lives before this one.
+    leftovers: Vec<(PartitionId, u32)>,
     /// Scratch, kept for its memory: what is written, the storage key, the record that a join works on.
     batch: Batch,
     name: Vec<u8>,
@@ -113,6 +116,7 @@ impl Replica {
             secret,
             expiry: Expiry::new(skew),
             alone: layout.n() == 1,
+            leftovers: Vec::new(),
             batch: Batch::new(),
             name: Vec::with_capacity(64),
             record: Record::default(),
@@ -121,6 +125,10 @@ impl Replica {
         for partition in owned {
             let positions = layout.positions_of(partition);
             let (loaded, damaged) = Partition::load(storage, partition, positions, log)?;
+            if loaded.life.dropped {
+                replica.leftovers.push((partition, loaded.incarnation));
+                continue;
+            }
             replica.unsettled += loaded.unsettled;
             replica.expiry.note(loaded.expires);
             replica.partitions[partition.0 as usize] = Some(Box::new(loaded));

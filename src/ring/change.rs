@@ -1,12 +1,15 @@
 //! What is wanted of the next layout.
 
-use crate::ids::NodeId;
+use crate::ids::{NodeId, StoreId};
 
 use super::layout::{Layout, Member, checked_members};
 use super::plan::PlanError;
 
 /// What is wanted of the next layout: the members that it is to have, and what became of others. Several joins,
 /// leaves, replacements and new weights are one change, planned together.
+///
+/// A member that is given without a store keeps the one that the current layout names for it: a list of members that
+/// knows no stores takes none away.
 ///
 /// ```
 /// use quorate::ring::{Change, plan_change, plan_first};
@@ -25,9 +28,14 @@ pub struct Change {
     members: Vec<Member>,
     /// Who is replaced by whom.
     replaced: Vec<(NodeId, NodeId)>,
+    /// Nodes of the layout that the change is made to, with the store that it names for them.
     gone: Vec<NodeId>,
+    /// Owners that are gone for good whether or not that layout knows them; once checked, those of `gone` too.
+    lost: Vec<(NodeId, Option<StoreId>)>,
     /// Nodes that were named as members of the layout that the change is made to.
     named: Vec<NodeId>,
+    /// Nodes that were to get another store and weren't among the members.
+    strangers: Vec<NodeId>,
     n: Option<u8>,
     partitions: Option<u32>,
 }
@@ -36,7 +44,16 @@ impl Change {
     /// The next layout's members, whatever there was before: members that aren't named leave.
     #[must_use]
     pub const fn to(members: Vec<Member>) -> Self {
-        Self { members, replaced: Vec::new(), gone: Vec::new(), named: Vec::new(), n: None, partitions: None }
+        Self {
+            members,
+            replaced: Vec::new(),
+            gone: Vec::new(),
+            lost: Vec::new(),
+            named: Vec::new(),
+            strangers: Vec::new(),
+            n: None,
+            partitions: None,
+        }
     }
 
     /// The members of `layout`: what is to be changed is said with the methods below. As it is, it asks to even out
@@ -61,12 +78,27 @@ impl Change {
         self
     }
 
-    /// Another zone or weight for the member of that name.
+    /// Another zone, weight or store for the member of that name.
     #[must_use]
     pub fn adjust(mut self, member: Member) -> Self {
         self.named.push(member.node);
         self.members.retain(|other| other.node != member.node);
         self.members.push(member);
+        self
+    }
+
+    /// Another store for a member, whose zone and weight stay: its disk was wiped or exchanged. It keeps its partitions,
+    /// and each of them is copied to it from another owner. If nothing else is asked for, nothing else changes.
+    ///
+    /// What the old store held isn't counted on: where only such stores had a write, it is lost
+    /// ([`Plan::possible_loss`](super::Plan::possible_loss)).
+    #[must_use]
+    pub fn renew(mut self, node: NodeId, store: StoreId) -> Self {
+        self.named.push(node);
+        match self.members.iter_mut().find(|member| member.node == node) {
+            Some(member) => *member = member.store(store),
+            None => self.strangers.push(node),
+        }
         self
     }
 
@@ -79,8 +111,10 @@ impl Change {
         self
     }
 
-    /// Declares a node gone for good: it leaves, and what it holds isn't counted on. It may be one that is replaced.
-    /// An operator's act, never a failure detector's: what only gone nodes hold is lost.
+    /// Declares a node gone for good, with the store that the current layout names for it: it leaves, and what it holds
+    /// isn't counted on. It may be one that is replaced, or one that [`join`](Self::join)s again with another store.
+    /// An operator's act, never a failure detector's: what only gone nodes hold is lost, and no later layout takes it
+    /// back ([`Layout::gone`]).
     #[must_use]
     pub fn gone(mut self, node: NodeId) -> Self {
         self = self.leave(node);
@@ -105,7 +139,7 @@ impl Change {
 
     /// Brings what one side did into what the other did, where two layouts of one version were committed at a time:
     /// the change from `winner` that also does what was done from `parent` to `loser`. About a member that both
-    /// changed the winner is right.
+    /// changed the winner is right. Whom the loser declared gone is gone, unless the winner's word keeps it a member.
     #[must_use]
     pub fn absorbing(winner: &Layout, parent: &Layout, loser: &Layout) -> Self {
         let of = |layout: &Layout, node| layout.index_of(node).map(|at| layout.members()[at]);
@@ -116,7 +150,10 @@ impl Change {
         let mut nodes: Vec<NodeId> = winner.members().iter().chain(loser.members()).map(|member| member.node).collect();
         nodes.sort_unstable();
         nodes.dedup();
-        Self::to(nodes.into_iter().filter_map(merged).collect())
+        let mut change = Self::to(nodes.into_iter().filter_map(merged).collect());
+        let is_wanted = |owner| change.members.iter().any(|member| (member.node, member.store) == owner);
+        change.lost = loser.gone().iter().copied().filter(|&owner| !is_wanted(owner)).collect();
+        change
     }
 
     /// Who is replaced by whom, sorted by the old one.
@@ -127,25 +164,36 @@ impl Change {
 
     /// The change in its one spelling, if it can be made to `current`.
     pub(super) fn checked(&self, current: &Layout) -> Result<Self, PlanError> {
-        let is_member = |node| current.index_of(node).is_some();
+        let is_member = |node| current.member(node).is_some();
         let mut change = self.clone();
         change.members = checked_members(change.members)?;
-        let is_wanted = |node| change.members.binary_search_by_key(&node, |member| member.node).is_ok();
+        for member in &mut change.members {
+            member.store = member.store.or_else(|| current.member(member.node)?.store);
+        }
+        let wanted =
+            |node| Some(change.members[change.members.binary_search_by_key(&node, |member| member.node).ok()?]);
         if let Some(n) = change.n.filter(|&n| n != current.n()) {
             return Err(PlanError::CopiesAreFixed { n: current.n(), asked: n });
         }
         if let Some(asked) = change.partitions.filter(|&partitions| partitions != current.partitions()) {
             return Err(PlanError::PartitionsAreFixed { partitions: current.partitions(), asked });
         }
-        if let Some(&node) = change.named.iter().find(|&&node| !is_member(node)) {
+        let named = change.named.iter().filter(|&&node| !is_member(node));
+        if let Some(&node) = named.chain(&change.strangers).next() {
             return Err(PlanError::NotAMember { node });
         }
-        change.gone.sort_unstable();
-        change.gone.dedup();
+        let store_of = |node| current.member(node).map(|member| member.store);
+        change.lost.extend(change.gone.iter().filter_map(|&node| Some((node, store_of(node)?))));
+        change.lost.sort_unstable();
+        change.lost.dedup();
+        let is_there = |&&(node, store): &&(NodeId, Option<StoreId>)| store_of(node) == Some(store);
+        change.gone = change.lost.iter().filter(is_there).map(|&(node, _)| node).collect();
         change.replaced.sort_unstable();
         change.replaced.dedup();
-        let out = change.gone.iter().copied().chain(change.replaced.iter().map(|&(old, _)| old));
-        if let Some(node) = out.into_iter().find(|&node| is_wanted(node)) {
+        let is_wanted_as_it_is = |node| wanted(node).is_some_and(|member| Some(member.store) == store_of(node));
+        let gone = change.gone.iter().copied().filter(|&node| is_wanted_as_it_is(node));
+        let replaced = change.replaced.iter().map(|&(old, _)| old).filter(|&node| wanted(node).is_some());
+        if let Some(node) = gone.chain(replaced).next() {
             return Err(PlanError::StillWanted { node });
         }
         let mut sides: Vec<NodeId> = change.replaced.iter().flat_map(|&(old, new)| [old, new]).collect();
@@ -160,6 +208,7 @@ impl Change {
         }
         // Those were for the checks alone: a change that says the same is the same.
         change.named.clear();
+        change.strangers.clear();
         (change.n, change.partitions) = (None, None);
         Ok(change)
     }
@@ -176,6 +225,11 @@ impl Change {
 
     pub(super) fn gone_nodes(&self) -> &[NodeId] {
         &self.gone
+    }
+
+    /// All owners that the next layout declares gone beside those that the current one did.
+    pub(super) fn lost(&self) -> &[(NodeId, Option<StoreId>)] {
+        &self.lost
     }
 
     /// Who stands for `node` in the next layout, if it is replaced.

@@ -1,25 +1,35 @@
 //! The bytes of a layout.
 //!
 //! ```text
-//! 1                              format
+//! 2                              format
 //! varint                         version of the layout
 //! varint, 8 bytes                the parent's version and hash
 //! 1 byte                         n
-//! varint, then for each member:  node, zone, weight (varints), by ascending node
-//! varint, then for each one:     n indices of members (varints)            (partitions)
+//! varint, then for each member:  node, zone, weight (varints), store; by ascending node
+//! varint, then for each one:     node (varint), store; ascending           (owners that are gone for good)
+//! varint, then for each one:     version (varint), 8 bytes of hash         (earlier layouts, ascending)
+//! varint, then for each one:     ballot, n indices of members (varints)    (partitions)
 //! 8 bytes                        the layout's own hash, of everything above
 //! ```
+//!
+//! A store is 0 for the one that the node was founded with, or 1 and 16 bytes. A ballot is 0 for this layout, or one more
+//! than where in the list of earlier layouts it stands; each of these is the ballot of a partition.
 //!
 //! Numbers of fixed width are little-endian. A layout has one spelling: its hash is taken over these bytes. Fallbacks
 //! aren't written down, since they follow from the rest.
 
+use crate::bytes::Bytes;
 use crate::hash::{Purpose, keyless};
-use crate::ids::{LayoutId, NodeId, ZoneId};
+use crate::ids::{LayoutId, NodeId, StoreId, ZoneId};
 use crate::wire::{FormatError, Reader, put_varint};
 
-use super::layout::{Layout, Member, NO_PARENT};
+use super::content::{Content, NO_PARENT};
+use super::layout::{Layout, Member, gone_member};
 
-const FORMAT: u8 = 1;
+const FORMAT: u8 = 2;
+/// How many bytes are reserved at once for members, and for owners that are gone. In memory they take many times what
+/// they take here, and a few bytes can claim that there are many.
+const RESERVED: usize = 2048;
 /// The layout's hash at the end: also the checksum.
 const HASH: usize = 8;
 
@@ -27,12 +37,7 @@ impl Layout {
     /// The layout as bytes, for a file or a message; equal layouts have equal bytes.
     #[must_use]
     pub fn encode(&self) -> Vec<u8> {
-        let index = |node| self.index_of(node).expect("owners were checked to be members") as u32;
-        let owners: Vec<u32> = (0..self.partitions())
-            .flat_map(|p| self.owners(crate::ids::PartitionId(p)))
-            .map(|&node| index(node))
-            .collect();
-        let mut out = content(self.id().version, self.parent(), self.n(), self.members(), &owners);
+        let mut out = content(&self.to_content());
         out.extend_from_slice(&self.id().hash.to_le_bytes());
         out
     }
@@ -63,30 +68,56 @@ impl Layout {
         }
         let n = reader.byte()?;
         let members = members(&mut reader)?;
-        let partitions = reader.count(usize::from(n))?;
+        let gone = gone(&mut reader)?;
+        if gone_member(&members, &gone).is_some() {
+            return Err(FormatError::Content("a member is gone"));
+        }
+        let earlier = earlier(&mut reader, parent)?;
+        let partitions = reader.count(1 + usize::from(n))?;
         if n == 0 || partitions == 0 || partitions > Self::MAX_PARTITIONS as usize {
             return Err(FormatError::Content("number of copies or partitions"));
         }
+        let mut ballots = Vec::with_capacity(partitions);
         let mut owners = Vec::with_capacity(partitions * usize::from(n));
-        for _ in 0..partitions * usize::from(n) {
-            let owner = reader.varint()?;
-            if owner >= members.len() as u64 {
-                return Err(FormatError::Content("an owner is a member"));
+        let mut is_used = vec![false; earlier.len()];
+        for _ in 0..partitions {
+            let ballot = below(&mut reader, earlier.len() + 1, "a ballot is a layout")?;
+            if let Some(earlier) = (ballot as usize).checked_sub(1) {
+                is_used[earlier] = true;
             }
-            owners.push(owner as u32);
+            ballots.push(ballot);
+            for _ in 0..n {
+                owners.push(below(&mut reader, members.len(), "an owner is a member")?);
+            }
         }
         reader.end()?;
-        Self::from_parts(parent, version, n, members, &owners)
+        if !is_used.iter().all(|&is_used| is_used) {
+            return Err(FormatError::Content("an earlier layout is a ballot"));
+        }
+        Self::from_content(Content { version, parent, n, members, gone, earlier, ballots, owners })
             .map_err(|_| FormatError::Content("the owners of a partition differ"))
     }
 }
 
+impl From<Layout> for Bytes {
+    fn from(layout: Layout) -> Self {
+        layout.encode().into()
+    }
+}
+
+impl TryFrom<Bytes> for Layout {
+    type Error = FormatError;
+    fn try_from(bytes: Bytes) -> Result<Self, FormatError> {
+        Self::decode(&bytes)
+    }
+}
+
 fn members(reader: &mut Reader<'_>) -> Result<Vec<Member>, FormatError> {
-    let count = reader.count(3)?;
+    let count = reader.count(4)?;
     if count > Layout::MAX_MEMBERS {
         return Err(FormatError::Content("too many members"));
     }
-    let mut members: Vec<Member> = Vec::with_capacity(count);
+    let mut members: Vec<Member> = Vec::with_capacity(count.min(RESERVED / size_of::<Member>()));
     for _ in 0..count {
         let node = NodeId(reader.varint()?);
         if members.last().is_some_and(|last| last.node >= node) {
@@ -97,9 +128,53 @@ fn members(reader: &mut Reader<'_>) -> Result<Vec<Member>, FormatError> {
         if weight == 0 {
             return Err(FormatError::Content("a member has a weight"));
         }
-        members.push(Member { node, zone, weight });
+        let store = store(reader)?;
+        members.push(Member { node, zone, weight, store });
     }
     Ok(members)
+}
+
+fn gone(reader: &mut Reader<'_>) -> Result<Vec<(NodeId, Option<StoreId>)>, FormatError> {
+    let count = reader.count(2)?;
+    let mut gone: Vec<(NodeId, Option<StoreId>)> = Vec::with_capacity(count.min(RESERVED / size_of::<Member>()));
+    for _ in 0..count {
+        let owner = (NodeId(reader.varint()?), store(reader)?);
+        if gone.last().is_some_and(|last| *last >= owner) {
+            return Err(FormatError::Content("gone owners ascend"));
+        }
+        gone.push(owner);
+    }
+    Ok(gone)
+}
+
+/// Layouts that come one from the other, the parent perhaps being the last. A first layout comes from none.
+fn earlier(reader: &mut Reader<'_>, parent: LayoutId) -> Result<Vec<LayoutId>, FormatError> {
+    let count = reader.count(9)?;
+    let mut earlier: Vec<LayoutId> = Vec::with_capacity(count);
+    for _ in 0..count {
+        let id = LayoutId { version: reader.varint()?, hash: u64::from_le_bytes(reader.array()?) };
+        if id.version <= earlier.last().map_or(NO_PARENT.version, |last| last.version) {
+            return Err(FormatError::Content("earlier layouts ascend"));
+        }
+        if id.version >= parent.version && id != parent {
+            return Err(FormatError::Content("an earlier layout is the parent or older"));
+        }
+        earlier.push(id);
+    }
+    Ok(earlier)
+}
+
+fn store(reader: &mut Reader<'_>) -> Result<Option<StoreId>, FormatError> {
+    match reader.byte()? {
+        0 => Ok(None),
+        1 => Ok(Some(StoreId(u128::from_le_bytes(reader.array()?)))),
+        _ => Err(FormatError::Content("a store is named or isn't")),
+    }
+}
+
+fn below(reader: &mut Reader<'_>, bound: usize, rule: &'static str) -> Result<u32, FormatError> {
+    let index = reader.varint()?;
+    if index < bound as u64 { Ok(index as u32) } else { Err(FormatError::Content(rule)) }
 }
 
 fn small(reader: &mut Reader<'_>) -> Result<u32, FormatError> {
@@ -107,21 +182,42 @@ fn small(reader: &mut Reader<'_>) -> Result<u32, FormatError> {
 }
 
 /// Everything but the hash at the end: what is hashed.
-pub(super) fn content(version: u64, parent: LayoutId, n: u8, members: &[Member], owners: &[u32]) -> Vec<u8> {
+pub(super) fn content(content: &Content) -> Vec<u8> {
     let mut out = vec![FORMAT];
-    put_varint(&mut out, version);
-    put_varint(&mut out, parent.version);
-    out.extend_from_slice(&parent.hash.to_le_bytes());
-    out.push(n);
-    put_varint(&mut out, members.len() as u64);
-    for member in members {
+    put_varint(&mut out, content.version);
+    put_id(&mut out, content.parent);
+    out.push(content.n);
+    put_varint(&mut out, content.members.len() as u64);
+    for member in &content.members {
         put_varint(&mut out, member.node.0);
         put_varint(&mut out, u64::from(member.zone.0));
         put_varint(&mut out, u64::from(member.weight));
+        put_store(&mut out, member.store);
     }
-    put_varint(&mut out, (owners.len() / usize::from(n)) as u64);
-    for &owner in owners {
-        put_varint(&mut out, u64::from(owner));
+    put_varint(&mut out, content.gone.len() as u64);
+    for &(node, store) in &content.gone {
+        put_varint(&mut out, node.0);
+        put_store(&mut out, store);
+    }
+    put_varint(&mut out, content.earlier.len() as u64);
+    content.earlier.iter().for_each(|&id| put_id(&mut out, id));
+    put_varint(&mut out, content.ballots.len() as u64);
+    let rows = content.owners.chunks(usize::from(content.n));
+    for (&ballot, owners) in content.ballots.iter().zip(rows) {
+        put_varint(&mut out, u64::from(ballot));
+        owners.iter().for_each(|&owner| put_varint(&mut out, u64::from(owner)));
     }
     out
+}
+
+fn put_id(out: &mut Vec<u8>, id: LayoutId) {
+    put_varint(out, id.version);
+    out.extend_from_slice(&id.hash.to_le_bytes());
+}
+
+fn put_store(out: &mut Vec<u8>, store: Option<StoreId>) {
+    out.push(u8::from(store.is_some()));
+    if let Some(StoreId(store)) = store {
+        out.extend_from_slice(&store.to_le_bytes());
+    }
 }

@@ -4,10 +4,14 @@ use std::fmt;
 use std::ops::RangeInclusive;
 use std::sync::Arc;
 
+use serde::{Deserialize, Serialize};
+
+use crate::bytes::Bytes;
 use crate::hash::{Purpose, keyless};
-use crate::ids::{LayoutId, NodeId, PartitionId, ZoneId};
+use crate::ids::{LayoutId, NodeId, PartitionId, StoreId, ZoneId};
 
 use super::codec;
+use super::content::Content;
 use super::fallbacks::{self, FALLBACKS};
 use super::preference::PreferenceList;
 
@@ -15,7 +19,11 @@ use super::preference::PreferenceList;
 ///
 /// The hash space is cut into equal partitions; each has `n` owners in order, all different. The first is the one
 /// that a request is best sent to. A copy of a layout shares its tables: cloning is cheap.
-#[derive(Clone, PartialEq, Eq)]
+///
+/// Through serde it is one run of bytes, those of [`encode`](Self::encode), and what comes is checked as
+/// [`decode`](Self::decode) does.
+#[derive(Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(try_from = "Bytes", into = "Bytes")]
 pub struct Layout {
     id: LayoutId,
     parent: LayoutId,
@@ -26,6 +34,12 @@ pub struct Layout {
     /// A row for each partition: its owners, then its first fallbacks.
     table: Arc<[NodeId]>,
     row: usize,
+    /// Sorted, each once.
+    gone: Arc<[(NodeId, Option<StoreId>)]>,
+    /// Those earlier layouts that are the ballot of a partition, ascending.
+    earlier: Arc<[LayoutId]>,
+    /// For each partition 0, or one more than where in `earlier` its ballot stands.
+    ballots: Arc<[u32]>,
 }
 
 /// A node in a layout: where it stands and how much it takes.
@@ -37,6 +51,11 @@ pub struct Member {
     pub zone: ZoneId,
     /// How much it takes in proportion to the others, at least 1 (Dynamo §4.2: the number of virtual nodes).
     pub weight: u32,
+    /// Which of the node's stores owns what the node owns. `None` is the one that the node was founded with.
+    ///
+    /// A disk that was wiped or exchanged has another store than the one named here. That is another owner: it doesn't
+    /// have what the named one acknowledged, and has no vote until a layout names it.
+    pub store: Option<StoreId>,
 }
 
 /// Why a layout can't be. Nothing was made.
@@ -99,13 +118,30 @@ pub enum LayoutError {
         /// Which owner.
         node: NodeId,
     },
+    /// A layout has as many partitions as its parent.
+    #[error("{partitions} partitions after a layout of {expected}")]
+    PartitionCount {
+        /// How many were given.
+        partitions: usize,
+        /// How many the parent has.
+        expected: u32,
+    },
+    /// A member is declared gone with the very store that is named for it. It may come back with another.
+    #[error("member {node} is gone for good, with the store that is named for it")]
+    Gone {
+        /// Which.
+        node: NodeId,
+    },
+    /// The parent has the last version that there is. Only a forged one can have it.
+    #[error("there are no more versions of layouts")]
+    LastVersion,
 }
 
 impl Member {
-    /// A member of weight 1 in zone 0.
+    /// A member of weight 1 in zone 0, with the store that it was founded with.
     #[must_use]
     pub const fn new(node: NodeId) -> Self {
-        Self { node, zone: ZoneId(0), weight: 1 }
+        Self { node, zone: ZoneId(0), weight: 1, store: None }
     }
 
     /// The same member in `zone`.
@@ -118,6 +154,12 @@ impl Member {
     #[must_use]
     pub const fn weight(self, weight: u32) -> Self {
         Self { weight, ..self }
+    }
+
+    /// The same member with `store` in the place of the one that it was founded with.
+    #[must_use]
+    pub const fn store(self, store: StoreId) -> Self {
+        Self { store: Some(store), ..self }
     }
 }
 
@@ -140,36 +182,45 @@ impl Layout {
         if owners.len() > Self::MAX_PARTITIONS as usize {
             return Err(LayoutError::TooManyPartitions { partitions: owners.len() });
         }
-        let mut flat = Vec::with_capacity(owners.len() * usize::from(n));
-        for (partition, list) in (0..).map(PartitionId).zip(&owners) {
-            if list.len() != usize::from(n) {
-                return Err(LayoutError::OwnerCount { partition, owners: list.len(), n });
-            }
-            for &node in list {
-                let index = position(&members, node).ok_or(LayoutError::UnknownOwner { partition, node })?;
-                flat.push(index as u32);
-            }
-        }
-        Self::from_parts(NO_PARENT, 1, n, members, &flat)
+        let indices = indices(n, &members, &owners)?;
+        Self::from_content(Content::first(n, members, owners.len(), indices))
     }
 
-    /// A layout from members that passed [`checked_members`] and, for each partition, `n` indices into them; the
-    /// caller has seen to it that the partitions are not too many.
-    pub(super) fn from_parts(
-        parent: LayoutId,
-        version: u64,
-        n: u8,
-        members: Vec<Member>,
-        owners: &[u32],
-    ) -> Result<Self, LayoutError> {
-        let copies = usize::from(n);
+    /// The child of this layout as a host wants it: one version on, with as many copies and partitions. `owners[p]`
+    /// are the owners of partition `p`, in order. The owners that this layout declares gone are gone in the child too.
+    ///
+    /// [`plan_change`](super::plan_change) makes children that move little and are even; this takes any.
+    ///
+    /// # Errors
+    ///
+    /// [`LayoutError`] if there aren't as many partitions as here, if a partition doesn't have exactly
+    /// [`n`](Self::n) different members as its owners, if a member is named twice, weighs nothing or is gone with the
+    /// store that is named for it, or if there are too many members or no more versions. Zones aren't checked.
+    /// Nothing was made.
+    pub fn next(&self, members: Vec<Member>, owners: Vec<Vec<NodeId>>) -> Result<Self, LayoutError> {
+        let version = self.id.version.checked_add(1).ok_or(LayoutError::LastVersion)?;
+        let members = checked_members(members)?;
+        if owners.len() != self.partitions as usize {
+            return Err(LayoutError::PartitionCount { partitions: owners.len(), expected: self.partitions });
+        }
+        let owners = indices(self.n, &members, &owners)?;
+        Self::from_content(Content::child(self, version, members, owners, &[]))
+    }
+
+    /// A layout of what it says; the caller has seen to it that the partitions are not too many, and that all indices
+    /// are some of what they count.
+    pub(super) fn from_content(content: Content) -> Result<Self, LayoutError> {
+        let Content { members, owners, .. } = &content;
+        let copies = usize::from(content.n);
         if copies == 0 {
             return Err(LayoutError::NoCopies);
         }
-        if owners.is_empty() {
+        if content.ballots.is_empty() {
             return Err(LayoutError::NoPartitions);
         }
-        let partitions = owners.len() / copies;
+        if let Some(member) = gone_member(members, &content.gone) {
+            return Err(LayoutError::Gone { node: member.node });
+        }
         // The last partition that named a member as its owner, plus one.
         let mut seen = vec![0_u32; members.len()];
         for (partition, list) in (0..).zip(owners.chunks(copies)) {
@@ -181,25 +232,43 @@ impl Layout {
                 seen[owner as usize] = partition + 1;
             }
         }
-        let stand_ins = fallbacks::choose(&members, copies, owners);
+        let stand_ins = fallbacks::choose(members, copies, owners);
         let extra = FALLBACKS.min(members.len() - copies);
         let row = copies + extra;
-        let mut table = Vec::with_capacity(partitions * row);
+        let mut table = Vec::with_capacity(content.ballots.len() * row);
         for (partition, list) in owners.chunks(copies).enumerate() {
             let stand_ins = &stand_ins[partition * extra..][..extra];
             table.extend(list.iter().chain(stand_ins).map(|&index| members[index as usize].node));
         }
-        let content = codec::content(version, parent, n, &members, owners);
-        let hash = keyless(Purpose::Layout, &[&content]) as u64;
+        let hash = keyless(Purpose::Layout, &[&codec::content(&content)]) as u64;
+        let Content { version, parent, n, members, gone, earlier, ballots, .. } = content;
         Ok(Self {
             id: LayoutId { version, hash },
             parent,
             n,
-            partitions: partitions as u32,
+            partitions: ballots.len() as u32,
             members: members.into(),
             table: table.into(),
             row,
+            gone: gone.into(),
+            earlier: earlier.into(),
+            ballots: ballots.into(),
         })
+    }
+
+    /// All that it says.
+    pub(super) fn to_content(&self) -> Content {
+        let index = |node: &NodeId| self.index_of(*node).expect("owners were checked to be members") as u32;
+        Content {
+            version: self.id.version,
+            parent: self.parent,
+            n: self.n,
+            members: self.members.to_vec(),
+            gone: self.gone.to_vec(),
+            earlier: self.earlier.to_vec(),
+            ballots: self.ballots.to_vec(),
+            owners: self.all_owners().flatten().map(index).collect(),
+        }
     }
 
     /// Its name: the version, then a hash of all that it says and of its parent's name.
@@ -236,6 +305,24 @@ impl Layout {
     #[must_use]
     pub fn index_of(&self, node: NodeId) -> Option<usize> {
         position(&self.members, node)
+    }
+
+    /// The member of that name.
+    pub(super) fn member(&self, node: NodeId) -> Option<&Member> {
+        self.index_of(node).map(|at| &self.members[at])
+    }
+
+    /// The owners that an operator has declared gone for good, here or in a layout before: a node, and the store that
+    /// was named for it then. Sorted, each once. They are refused by all for ever.
+    #[must_use]
+    pub fn gone(&self) -> &[(NodeId, Option<StoreId>)] {
+        &self.gone
+    }
+
+    /// Whether a node is declared gone for good with that store, named as [`Member::store`] does.
+    #[must_use]
+    pub fn is_gone(&self, node: NodeId, store: Option<StoreId>) -> bool {
+        self.gone.binary_search(&(node, store)).is_ok()
     }
 
     /// The partition of a position on the ring (the keyed 128-bit hash of a key).
@@ -280,6 +367,39 @@ impl Layout {
         self.owners(partition).contains(&node)
     }
 
+    /// The ballot of a partition: the last layout, of this one and those that it comes from, that changed the
+    /// partition's owners or the store that is named for one of them. A look-up.
+    ///
+    /// The order of owners is nothing. Of a first layout it is that layout. Where it is an earlier one, nobody has to
+    /// promise or copy anything for this layout.
+    ///
+    /// # Panics
+    ///
+    /// If there is no such partition.
+    #[must_use]
+    pub fn ballot(&self, partition: PartitionId) -> LayoutId {
+        assert!(partition.0 < self.partitions, "{partition} of {} partitions", self.partitions);
+        match self.ballots[partition.0 as usize] {
+            0 => self.id,
+            index => self.earlier[index as usize - 1],
+        }
+    }
+
+    /// Those earlier layouts that are the ballot of a partition, ascending.
+    pub(super) fn earlier(&self) -> &[LayoutId] {
+        &self.earlier
+    }
+
+    /// For each partition 0, or one more than where in [`earlier`](Self::earlier) its ballot stands.
+    pub(super) fn ballot_indices(&self) -> &[u32] {
+        &self.ballots
+    }
+
+    /// The owners of all partitions.
+    pub(super) fn all_owners(&self) -> impl Iterator<Item = &[NodeId]> {
+        self.table.chunks(self.row).map(|row| &row[..usize::from(self.n)])
+    }
+
     /// All members in the order in which they are asked to serve a partition, each once: the owners, then those who
     /// stand in for owners that can't be reached (Dynamo §4.3, §4.6).
     ///
@@ -301,9 +421,6 @@ impl Layout {
     }
 }
 
-/// The parent of a first layout.
-pub(super) const NO_PARENT: LayoutId = LayoutId { version: 0, hash: 0 };
-
 /// Members sorted by node, if no two are alike and all have a weight.
 pub(super) fn checked_members(mut members: Vec<Member>) -> Result<Vec<Member>, LayoutError> {
     if members.len() > Layout::MAX_MEMBERS {
@@ -317,6 +434,26 @@ pub(super) fn checked_members(mut members: Vec<Member>) -> Result<Vec<Member>, L
         return Err(LayoutError::ZeroWeight { node: member.node });
     }
     Ok(members)
+}
+
+/// A member that is declared gone with the store that is named for it.
+pub(super) fn gone_member<'a>(members: &'a [Member], gone: &[(NodeId, Option<StoreId>)]) -> Option<&'a Member> {
+    members.iter().find(|member| gone.binary_search(&(member.node, member.store)).is_ok())
+}
+
+/// The owners of partitions as indices of members, if each partition has `n` members for owners.
+fn indices(n: u8, members: &[Member], owners: &[Vec<NodeId>]) -> Result<Vec<u32>, LayoutError> {
+    let mut flat = Vec::with_capacity(owners.len() * usize::from(n));
+    for (partition, list) in (0..).map(PartitionId).zip(owners) {
+        if list.len() != usize::from(n) {
+            return Err(LayoutError::OwnerCount { partition, owners: list.len(), n });
+        }
+        for &node in list {
+            let index = position(members, node).ok_or(LayoutError::UnknownOwner { partition, node })?;
+            flat.push(index as u32);
+        }
+    }
+    Ok(flat)
 }
 
 fn position(members: &[Member], node: NodeId) -> Option<usize> {
@@ -337,6 +474,7 @@ impl fmt::Debug for Layout {
             .field("n", &self.n)
             .field("partitions", &self.partitions)
             .field("members", &self.members)
+            .field("gone", &self.gone)
             .finish_non_exhaustive()
     }
 }

@@ -7,6 +7,7 @@
 
 mod change;
 mod codec;
+mod content;
 mod fallbacks;
 mod layout;
 mod nearest;

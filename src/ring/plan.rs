@@ -2,7 +2,8 @@
 
 use crate::ids::{NodeId, ZoneId};
 
-use super::layout::{Layout, LayoutError, Member, NO_PARENT, checked_members};
+use super::content::Content;
+use super::layout::{Layout, LayoutError, Member, checked_members};
 use super::shares::{self, Bounds};
 use super::spread;
 
@@ -46,13 +47,15 @@ pub enum PlanError {
         /// How many were asked for.
         asked: u32,
     },
-    /// A node is to leave, to be adjusted, to be replaced or declared gone that is no member of the current layout.
+    /// A node is to leave, to be adjusted, to be renewed, to be replaced or declared gone that is no member of the
+    /// current layout; or one is to be renewed that leaves.
     #[error("{node} is not a member")]
     NotAMember {
         /// Which.
         node: NodeId,
     },
-    /// A node that is replaced or declared gone is a member of the next layout. It comes back under a new name.
+    /// A node that is replaced or declared gone is a member of the next layout. It comes back under a new name; one that
+    /// is gone may also come back with another store.
     #[error("{node} is replaced or gone, and wanted")]
     StillWanted {
         /// Which.
@@ -155,7 +158,7 @@ pub fn plan_first(members: &[Member], n: u8, partitions: u32) -> Result<FirstPla
     let task = spread::Task { zone_of: &frame.zone_of, shares: &shares, n: usize::from(n), q: partitions };
     let owners = spread::owners(&task);
     let shares = frame.members.iter().map(|member| member.node).zip(shares).collect();
-    let layout = Layout::from_parts(NO_PARENT, 1, n, frame.members, &owners)?;
+    let layout = Layout::from_content(Content::first(n, frame.members, partitions as usize, owners))?;
     Ok(FirstPlan { layout, shares, warnings })
 }
 

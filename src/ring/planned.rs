@@ -29,13 +29,16 @@ pub struct Plan {
     pub reordered: u32,
     /// The nodes declared gone: nothing is copied from them.
     pub gone: Vec<NodeId>,
-    /// Partitions of which less than a majority of the owners is left, the others being declared gone.
+    /// The members that keep their names and get other stores: nothing is copied from them either.
+    pub renewed: Vec<NodeId>,
+    /// Partitions of which less than a majority of the owners is left, the others being declared gone or renewed.
     pub possible_loss: Vec<Loss>,
     /// What is not as the members' weights and zones ask for, and why.
     pub warnings: Vec<PlanWarning>,
     /// What could have been done and wasn't, and why.
     pub left_alone: Vec<LeftAlone>,
     pub(super) change: Change,
+    /// And the same owners gone.
     pub(super) same_members: bool,
 }
 
@@ -45,9 +48,10 @@ pub struct Plan {
 pub struct Move {
     /// Of which partition.
     pub partition: PartitionId,
-    /// Who gives up its place among the owners.
+    /// Who gives up its place among the owners; or, the same as `to`, a member that keeps it and gets another store.
     pub instead_of: NodeId,
-    /// Whose copy is read: that of `instead_of`, or another old owner's if that one is declared gone; `None` if all are.
+    /// Whose copy is read: that of `instead_of`, or another old owner's if that one is declared gone or gets another
+    /// store; `None` if all do.
     pub from: Option<NodeId>,
     /// The new owner.
     pub to: NodeId,
@@ -129,14 +133,15 @@ pub struct Overhead {
     pub bytes: Option<u64>,
 }
 
-/// A partition of which acknowledged writes may be lost, its owners being declared gone.
+/// A partition of which acknowledged writes may be lost, its owners being declared gone or renewed.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 #[non_exhaustive]
 pub struct Loss {
     /// Which.
     pub partition: PartitionId,
-    /// How many of its owners aren't gone. With none everything is lost that isn't in a hint or a backup. With some,
-    /// those writes are lost that only gone owners had acknowledged: none where more are left than a write may miss.
+    /// How many of its owners are neither gone nor renewed. With none everything is lost that isn't in a hint or a
+    /// backup. With some, those writes are lost that only the others had acknowledged: none where more are left than a
+    /// write may miss.
     pub owners_left: u8,
 }
 
@@ -154,7 +159,8 @@ pub enum LeftAlone {
         /// How many a first layout for the same members would give it.
         afresh: u32,
     },
-    /// A member keeps more or less than its share, as only a replacement was asked for, which moves nothing else.
+    /// A member keeps more or less than its share, as only a replacement of a node or of its store was
+    /// asked for, which moves nothing else.
     #[error("member {node} keeps {share} partitions instead of {fair}: only a replacement was asked for")]
     UnevenShare {
         /// Which member.
@@ -164,8 +170,8 @@ pub enum LeftAlone {
         /// How many it would get.
         fair: u32,
     },
-    /// A partition keeps more copies in a zone than the zone rule has, as only a replacement was asked for, which
-    /// moves nothing else.
+    /// A partition keeps more copies in a zone than the zone rule has, as only a replacement of a node or of its
+    /// store was asked for, which moves nothing else.
     #[error("{partition} keeps {copies} copies in zone {zone}: only a replacement was asked for")]
     ZoneRule {
         /// Which partition.
@@ -209,18 +215,24 @@ impl Plan {
         self.layout.id()
     }
 
-    /// Whether nothing would change: no owner, no order, no member.
+    /// What was asked for, in its one spelling.
+    #[must_use]
+    pub const fn change(&self) -> &Change {
+        &self.change
+    }
+
+    /// Whether nothing would change: no owner, no order, no member, nobody who is gone.
     #[must_use]
     pub fn is_empty(&self) -> bool {
         self.moves.is_empty() && self.reordered == 0 && self.same_members
     }
 
     /// Whether it may be committed while the change before it isn't finished: only if that can't finish otherwise,
-    /// for members that are gone or replaced. Other changes wait, since a layout that is superseded again and again
+    /// for members that are gone, replaced or renewed. Other changes wait, since a layout that is superseded again and again
     /// is never reached.
     #[must_use]
     pub fn may_supersede(&self) -> bool {
-        !self.gone.is_empty() || !self.change.replaced().is_empty()
+        !(self.gone.is_empty() && self.renewed.is_empty() && self.change.replaced().is_empty())
     }
 
     /// The same plan with sizes: `sizes[p]` are the bytes of partition `p`. They change nothing about what is
@@ -258,11 +270,14 @@ pub(super) fn owned(layout: &Layout) -> Vec<(u32, u32)> {
 }
 
 /// Who needs most room on the way. While a node gains some copies and loses others it may hold both: that is the
-/// smaller number of the two beyond what it holds at its fuller end.
+/// smaller number of the two beyond what it holds at its fuller end. What isn't read from it, it doesn't hold: it is gone,
+/// or its disk is another.
 pub(super) fn overhead(moves: &[Move]) -> Option<Overhead> {
     // Node, copies gained and lost, bytes gained and lost.
-    let sides = moves.iter().flat_map(|item| [(item.to, item.bytes, true), (item.instead_of, item.bytes, false)]);
-    let mut sides: Vec<(NodeId, Option<u64>, bool)> = sides.collect();
+    let gains = moves.iter().map(|item| (item.to, item.bytes, true));
+    let held = moves.iter().filter(|item| item.from == Some(item.instead_of));
+    let losses = held.map(|item| (item.instead_of, item.bytes, false));
+    let mut sides: Vec<(NodeId, Option<u64>, bool)> = gains.chain(losses).collect();
     sides.sort_unstable_by_key(|&(node, ..)| node);
     let of_node = |sides: &[(NodeId, Option<u64>, bool)]| {
         let side = |gains: bool| sides.iter().filter(move |side| side.2 == gains);

@@ -3,6 +3,7 @@
 use crate::ids::{NodeId, PartitionId};
 
 use super::change::Change;
+use super::content::Content;
 use super::layout::{Layout, Member};
 use super::nearest;
 use super::partners;
@@ -20,7 +21,8 @@ use super::spread;
 /// are spread evenly over the others; where that leaves a choice, partitions have the same owners as others.
 ///
 /// Members of equal weight who join get their shares and nothing else moves; of those who leave moves what they had. A
-/// replacement takes the old member's partitions, in their places.
+/// replacement takes the old member's partitions, in their places. A member with another store keeps its partitions,
+/// and each of them is copied to it anew.
 ///
 /// It is a pure function: every node that plans the same change of the same layout makes the same plan. It takes
 /// time in proportion to partitions times `n`, and for each copy that moves to the number of members: less than a
@@ -29,7 +31,8 @@ use super::spread;
 /// # Errors
 ///
 /// [`PlanError`] if the change doesn't fit the layout, asks for another number of copies or partitions, leaves fewer
-/// members than copies, or names members twice or without weight. Nothing was made.
+/// members than copies, names members twice or without weight, or has a member that is gone with its store. Nothing was
+/// made.
 pub fn plan_change(current: &Layout, change: &Change) -> Result<Plan, PlanError> {
     let change = change.checked(current)?;
     let version = current.id().version.checked_add(1).ok_or(PlanError::LastVersion)?;
@@ -39,7 +42,7 @@ pub fn plan_change(current: &Layout, change: &Change) -> Result<Plan, PlanError>
     before.iter().filter(|&&owner| owner != NOBODY).for_each(|&owner| had[owner as usize] += 1);
     let fair = frame.shares(&had);
     let n = usize::from(frame.n);
-    let in_place = only_replaces(current, &change);
+    let in_place = only_renames(current, &change);
     let owners = if in_place {
         before
     } else {
@@ -55,7 +58,7 @@ pub fn plan_change(current: &Layout, change: &Change) -> Result<Plan, PlanError>
     };
     let left_alone = left_alone(&frame, &owners, &had, &fair, in_place);
     let warnings = frame.warnings(if in_place { &had } else { &fair });
-    let layout = Layout::from_parts(current.id(), version, frame.n, frame.members, &owners)?;
+    let layout = Layout::from_content(Content::child(current, version, frame.members, owners, change.lost()))?;
     Ok(describe(current, layout, change, warnings, left_alone))
 }
 
@@ -92,14 +95,17 @@ fn before(current: &Layout, change: &Change, members: &[Member]) -> Vec<u32> {
     all(current).flat_map(|partition| current.owners(partition)).map(index_of).collect()
 }
 
-/// Whether nothing but names of members differs.
-fn only_replaces(current: &Layout, change: &Change) -> bool {
+/// Whether nothing but names of members and of their stores differs.
+fn only_renames(current: &Layout, change: &Change) -> bool {
     let mut renamed: Vec<Member> = current.members().to_vec();
     for member in &mut renamed {
         member.node = change.replacement(member.node).unwrap_or(member.node);
     }
     renamed.sort_by_key(|member| member.node);
-    !change.replaced().is_empty() && renamed == change.members()
+    // Whoever replaces a node has a store of its own.
+    let place = |member: &Member| (member.node, member.zone, member.weight);
+    let renames = !change.replaced().is_empty() || current.members() != change.members();
+    renames && renamed.iter().map(place).eq(change.members().iter().map(place))
 }
 
 fn all(layout: &Layout) -> impl Iterator<Item = PartitionId> + use<> {
@@ -143,34 +149,38 @@ fn describe(
     let mut moves = Vec::new();
     let mut possible_loss = Vec::new();
     let mut reordered = 0;
-    // How many copies are read from each member in the place of one that is gone.
+    let at = |node: NodeId| current.index_of(node).expect("owners are members");
+    let is_renewed = |before: &Member| layout.member(before.node).is_some_and(|member| member.store != before.store);
+    let renewed: Vec<bool> = current.members().iter().map(is_renewed).collect();
+    let is_lost = |node: NodeId| renewed[at(node)] || change.is_gone(node);
+    // How many copies are read from each member in the place of one whose copies are lost.
     let mut read = vec![0_u32; current.members().len()];
     for partition in all(current) {
         let (old, new) = (current.owners(partition), layout.owners(partition));
-        let left = old.iter().filter(|&&node| !change.is_gone(node));
+        let left = old.iter().filter(|&&node| !is_lost(node));
         let owners_left = left.clone().count();
         if owners_left < old.len() / 2 + 1 {
             possible_loss.push(Loss { partition, owners_left: owners_left as u8 });
         }
-        if old == new {
-            continue;
-        }
+        let mut source = |instead_of: NodeId| {
+            if !is_lost(instead_of) {
+                return Some(instead_of);
+            }
+            let from = left.clone().copied().min_by_key(|&node| read[at(node)]);
+            from.inspect(|&node| read[at(node)] += 1)
+        };
         let mut gained: Vec<NodeId> = new.iter().copied().filter(|node| !old.contains(node)).collect();
-        reordered += u32::from(gained.is_empty());
+        reordered += u32::from(gained.is_empty() && old != new);
         let mut lost: Vec<NodeId> = old.iter().copied().filter(|node| !new.contains(node)).collect();
         // Whoever is replaced gives to the one who replaces it.
         lost.sort_by_key(|&node| change.replacement(node).is_none_or(|to| !gained.contains(&to)));
         for instead_of in lost {
             let replacement = change.replacement(instead_of).and_then(|to| gained.iter().position(|&node| node == to));
             let to = gained.remove(replacement.unwrap_or(0));
-            let from = if change.is_gone(instead_of) {
-                let at = |node: NodeId| current.index_of(node).expect("owners are members");
-                let from = left.clone().copied().min_by_key(|&node| read[at(node)]);
-                from.inspect(|&node| read[at(node)] += 1)
-            } else {
-                Some(instead_of)
-            };
-            moves.push(Move { partition, instead_of, from, to, bytes: None });
+            moves.push(Move { partition, instead_of, from: source(instead_of), to, bytes: None });
+        }
+        for &node in old.iter().filter(|&&node| renewed[at(node)] && new.contains(&node)) {
+            moves.push(Move { partition, instead_of: node, from: source(node), to: node, bytes: None });
         }
     }
     let shares = shares(current, &layout);
@@ -183,10 +193,11 @@ fn describe(
         after: Balance::of(&layout),
         reordered,
         gone: change.gone_nodes().to_vec(),
+        renewed: current.members().iter().filter(|member| is_renewed(member)).map(|member| member.node).collect(),
         possible_loss,
         warnings,
         left_alone,
-        same_members: current.members() == layout.members(),
+        same_members: current.members() == layout.members() && current.gone() == layout.gone(),
         change,
         layout,
     }

@@ -4,11 +4,13 @@ use std::collections::BTreeSet;
 
 use proptest::prelude::*;
 
+use super::content::Content;
 use super::*;
 use crate::hash::{Purpose, keyless};
 use crate::ids::{LayoutId, NodeId, PartitionId, ZoneId};
 use crate::wire::FormatError;
 
+mod children;
 mod plans;
 
 fn nodes(names: &[u64]) -> Vec<NodeId> {
@@ -283,7 +285,7 @@ fn weights_beyond_a_whole_copy_are_cut_and_said() {
 #[test]
 fn nothing_is_said_of_what_is_to_the_point_as_asked() {
     let of = |given: &[(u32, u32)]| -> Vec<Member> {
-        let member = |(node, &(zone, weight))| Member { node: NodeId(node), zone: ZoneId(zone), weight };
+        let member = |(node, &(zone, weight))| Member::new(NodeId(node)).zone(ZoneId(zone)).weight(weight);
         (1..).zip(given).map(member).collect()
     };
     // One copy of everything, exactly.
@@ -317,12 +319,12 @@ fn golden_plans() {
     assert_eq!(plans.map(hash), GOLDEN_PLANS);
 }
 const GOLDEN_PLANS: [u64; 6] = [
-    0xf93b_9330_cfee_9199,
-    0x1c4f_cae1_7b4e_88d5,
-    0x0230_5817_b991_e3bb,
-    0xfe0f_9ded_c3f5_8160,
-    0xa5a9_4481_a81c_0eba,
-    0x4fce_08f8_62df_a273,
+    0x66b6_8c74_f11b_f956,
+    0xcbda_9359_f7e7_a45f,
+    0x1bab_be0b_cd00_ea1a,
+    0x1ff2_0ed6_38d3_b834,
+    0xadb0_f9fc_4fa2_2a53,
+    0x3c33_039e_0e0a_a9d1,
 ];
 
 #[test]
@@ -354,7 +356,7 @@ proptest! {
         n in 1_u8..6,
         q in 1_u32..120,
     ) {
-        let member = |(&node, &(zone, weight)): (&u64, &(u32, u32))| Member { node: NodeId(node), zone: ZoneId(zone), weight };
+        let member = |(&node, &(zone, weight)): (&u64, &(u32, u32))| Member::new(NodeId(node)).zone(ZoneId(zone)).weight(weight);
         let members: Vec<_> = given.iter().map(member).collect();
         if members.len() >= usize::from(n) {
             check(&members, n, q);
@@ -454,16 +456,18 @@ fn small() -> Layout {
 #[test]
 fn golden_bytes() {
     let layout = small();
-    let mut expected = vec![1, 1, 0, 0, 0, 0, 0, 0, 0, 0, 0, 2];
-    expected.extend([3, 1, 0, 1, 2, 1, 1, 0xac, 2, 2, 5]);
-    expected.extend([3, 0, 2, 1, 0, 2, 1]);
+    let mut expected = vec![2, 1, 0, 0, 0, 0, 0, 0, 0, 0, 0, 2];
+    expected.extend([3, 1, 0, 1, 0, 2, 1, 1, 0, 0xac, 2, 2, 5, 0]);
+    // Nobody is gone, and nothing was before.
+    expected.extend([0, 0]);
+    expected.extend([3, 0, 0, 2, 0, 1, 0, 0, 2, 1]);
     expected.extend(GOLDEN_HASH.to_le_bytes());
     assert_eq!(layout.encode(), expected, "hash {:#x}", layout.id().hash);
     assert_eq!(layout.id(), LayoutId { version: 1, hash: GOLDEN_HASH });
     assert_eq!(layout.parent(), LayoutId { version: 0, hash: 0 });
     assert_eq!(Layout::decode(&expected), Ok(layout));
 }
-const GOLDEN_HASH: u64 = 0x88bf_9070_cadb_069e;
+const GOLDEN_HASH: u64 = 0x3600_ae2d_5e11_019c;
 
 /// Nodes with different versions of this crate must agree on who stands in for whom.
 #[test]
@@ -532,22 +536,23 @@ const GOLDEN_CROWDS: [[[u64; 4]; 8]; 3] = [
 
 #[test]
 fn damage_is_noticed() {
-    let bytes = small().encode();
-    for cut in 0..bytes.len() {
-        assert!(Layout::decode(&bytes[..cut]).is_err());
-    }
-    for at in 0..bytes.len() {
-        for bit in 0..8 {
-            let mut damaged = bytes.clone();
-            damaged[at] ^= 1 << bit;
-            let error = Layout::decode(&damaged).unwrap_err();
-            let expected = if at == 0 { FormatError::Version(damaged[0]) } else { FormatError::Checksum };
-            assert_eq!(error, expected);
+    for bytes in [small().encode(), children::grown().encode()] {
+        for cut in 0..bytes.len() {
+            assert!(Layout::decode(&bytes[..cut]).is_err());
         }
+        for at in 0..bytes.len() {
+            for bit in 0..8 {
+                let mut damaged = bytes.clone();
+                damaged[at] ^= 1 << bit;
+                let error = Layout::decode(&damaged).unwrap_err();
+                let expected = if at == 0 { FormatError::Version(damaged[0]) } else { FormatError::Checksum };
+                assert_eq!(error, expected);
+            }
+        }
+        let mut longer = bytes;
+        longer.push(0);
+        assert_eq!(Layout::decode(&longer), Err(FormatError::Checksum));
     }
-    let mut longer = bytes;
-    longer.push(0);
-    assert_eq!(Layout::decode(&longer), Err(FormatError::Checksum));
 }
 
 /// Bytes with a hash that matches: anybody can compute it.
@@ -559,43 +564,48 @@ fn sealed(mut body: Vec<u8>) -> Vec<u8> {
 
 #[test]
 fn a_forged_layout_does_no_harm() {
-    let whole = small().encode();
-    let body = &whole[..whole.len() - 8];
-    for cut in 1..body.len() {
-        assert!(Layout::decode(&sealed(body[..cut].to_vec())).is_err(), "cut at {cut}");
-    }
-    let mut taken = 0;
-    for at in 0..body.len() {
-        for value in 0..=255 {
-            let mut forged = body.to_vec();
-            forged[at] = value;
-            let forged = sealed(forged);
-            if let Ok(layout) = Layout::decode(&forged) {
-                assert_eq!(layout.encode(), forged, "one spelling");
-                all(&layout).for_each(|p| assert_eq!(layout.preference_list(p).count(), 3));
-                taken += 1;
+    for whole in [small().encode(), children::grown().encode()] {
+        let body = &whole[..whole.len() - 8];
+        for cut in 1..body.len() {
+            assert!(Layout::decode(&sealed(body[..cut].to_vec())).is_err(), "cut at {cut}");
+        }
+        let mut taken = 0;
+        for at in 0..body.len() {
+            for value in 0..=255 {
+                let mut forged = body.to_vec();
+                forged[at] = value;
+                let forged = sealed(forged);
+                if let Ok(layout) = Layout::decode(&forged) {
+                    assert_eq!(layout.encode(), forged, "one spelling");
+                    all(&layout).for_each(|p| assert_eq!(layout.preference_list(p).count(), 3));
+                    all(&layout).for_each(|p| assert!(layout.ballot(p) <= layout.id()));
+                    taken += 1;
+                }
             }
         }
+        assert!(taken > 256, "another zone or weight, for instance, is another layout: {taken}");
+        let longer = sealed([body, &[0]].concat());
+        assert_eq!(Layout::decode(&longer), Err(FormatError::Trailing));
     }
-    assert!(taken > 256, "another zone or weight, for instance, is another layout: {taken}");
-    let longer = sealed([body, &[0]].concat());
-    assert_eq!(Layout::decode(&longer), Err(FormatError::Trailing));
-    // Counts that can't be true.
-    let mut forged = body[..12].to_vec();
-    forged.extend([0xff, 0xff, 0xff, 0xff, 0xff, 0x7f]);
-    assert_eq!(Layout::decode(&sealed(forged)), Err(FormatError::Truncated));
-    let mut forged = body[..23].to_vec();
-    forged.extend([0xff, 0xff, 0xff, 0xff, 0xff, 0x7f]);
-    assert_eq!(Layout::decode(&sealed(forged)), Err(FormatError::Truncated));
+    // Counts that can't be true: of members, gone owners, earlier layouts, partitions.
+    let body = small().encode();
+    for at in [12, 26, 27, 28] {
+        let forged = [&body[..at], &[0xff, 0xff, 0xff, 0xff, 0xff, 0x7f]].concat();
+        assert_eq!(Layout::decode(&sealed(forged)), Err(FormatError::Truncated));
+    }
 }
 
 #[test]
 fn what_a_forged_layout_breaks_is_named() {
     let members = small().members().to_vec();
     let owners = [0, 2, 1, 0, 2, 1];
+    let content = |version, parent, n: u8, members: &[Member], owners: &[u32]| {
+        let first = Content::first(n, members.to_vec(), owners.len() / usize::from(n), owners.to_vec());
+        codec::content(&Content { version, parent, ..first })
+    };
     let decode = |body: Vec<u8>| Layout::decode(&sealed(body)).map(|layout| layout.id().version);
     let parent = |version, hash| LayoutId { version, hash };
-    let make = |version, parent, members: &[Member]| decode(codec::content(version, parent, 2, members, &owners));
+    let make = |version, parent, members: &[Member]| decode(content(version, parent, 2, members, &owners));
     assert_eq!(make(1, parent(0, 0), &members), Ok(1));
     assert_eq!(make(5, parent(4, 9), &members), Ok(5));
     let younger = Err(FormatError::Content("a layout is younger than its parent"));
@@ -612,9 +622,9 @@ fn what_a_forged_layout_breaks_is_named() {
     assert_eq!(with(&|members| members[2].weight = 0), Err(FormatError::Content("a member has a weight")));
 
     let numbers = Err(FormatError::Content("number of copies or partitions"));
-    let of = |n, owners: &[u32]| decode(codec::content(1, parent(0, 0), n, &members, owners));
+    let of = |n, owners: &[u32]| decode(content(1, parent(0, 0), n, &members, owners));
     assert_eq!(of(2, &[]), numbers);
-    let mut without_copies = codec::content(1, parent(0, 0), 1, &members, &[0, 1]);
+    let mut without_copies = content(1, parent(0, 0), 1, &members, &[0, 1]);
     without_copies[11] = 0;
     assert_eq!(decode(without_copies), numbers);
     let most = Layout::MAX_PARTITIONS as usize;
@@ -623,7 +633,7 @@ fn what_a_forged_layout_breaks_is_named() {
     assert_eq!(of(2, &[0, 2, 1, 1]), Err(FormatError::Content("the owners of a partition differ")));
     let crowd = |count| {
         let members: Vec<_> = (0..count).map(|node| Member::new(NodeId(node))).collect();
-        decode(codec::content(1, parent(0, 0), 1, &members, &[0]))
+        decode(content(1, parent(0, 0), 1, &members, &[0]))
     };
     let most = Layout::MAX_MEMBERS as u64;
     assert_eq!((crowd(most), crowd(most + 1)), (Ok(1), Err(FormatError::Content("too many members"))));

@@ -17,13 +17,14 @@ use crate::causality::{Identity, Secret};
 use crate::config::{ConfigError, Limits, Timing};
 use crate::error::OpenError;
 use crate::ids::{ClusterId, NodeId};
+use crate::members::Introduce;
 use crate::node::{Counters, Event, Keyspace, Node, Setup};
 use crate::ring::{Layout, Member, plan_first};
 use crate::storage::{MemoryStorage, Storage};
 
 /// Nodes of one process, connected within it. Each can be stopped, crashed, restarted, isolated and slowed.
 pub struct Cluster<S: Storage + 'static = MemoryStorage> {
-    setups: BTreeMap<NodeId, Setup>,
+    setups: Mutex<BTreeMap<NodeId, Setup>>,
     nodes: Mutex<BTreeMap<NodeId, Place<S>>>,
     network: LocalNetwork,
     layout: Arc<Layout>,
@@ -47,6 +48,7 @@ pub struct ClusterBuilder {
     keyspaces: Vec<Keyspace>,
     limits: Limits,
     timing: Timing,
+    gossip: bool,
     on_event: EventSink,
 }
 
@@ -62,6 +64,7 @@ impl Cluster {
             keyspaces: Vec::new(),
             limits: Limits::default(),
             timing: Timing::default(),
+            gossip: false,
             on_event: Arc::new(|_, _| {}),
         }
     }
@@ -110,6 +113,14 @@ impl ClusterBuilder {
         self
     }
 
+    /// Whether the nodes tell each other who belongs to the cluster, with the first for a seed. Default false: the
+    /// membership stays as it is.
+    #[must_use]
+    pub const fn gossip(mut self, on: bool) -> Self {
+        self.gossip = on;
+        self
+    }
+
     /// Calls this with what the nodes report. It must not block, nor call the cluster.
     #[must_use]
     pub fn on_event(mut self, on_event: impl Fn(NodeId, Event) + Send + Sync + 'static) -> Self {
@@ -155,17 +166,23 @@ impl ClusterBuilder {
             cluster: ClusterId(u128::from_le_bytes(cluster.try_into().expect("16 bytes"))),
             secret: Secret::new(secret.try_into().expect("16 bytes")),
         };
+        let introduce = |member: &Member| {
+            let seeds = layout.members().iter().take(1).map(|member| member.node).collect();
+            Introduce { zone: member.zone, weight: member.weight, ..Introduce::new("", seeds) }
+        };
         let setup = |member: &Member| Setup {
+            elastic: false,
             identity,
             node: member.node,
             layout: Arc::clone(&layout),
             keyspaces: keyspaces.clone(),
             founding: false,
+            membership: self.gossip.then(|| introduce(member)),
             limits: self.limits.clone(),
             timing: self.timing.clone(),
         };
         let cluster = Cluster {
-            setups: layout.members().iter().map(|member| (member.node, setup(member))).collect(),
+            setups: Mutex::new(layout.members().iter().map(|member| (member.node, setup(member))).collect()),
             nodes: Mutex::new(BTreeMap::new()),
             network: LocalNetwork::new(),
             layout: Arc::clone(&layout),
@@ -183,25 +200,60 @@ impl ClusterBuilder {
 impl<S: Storage + 'static> Cluster<S> {
     fn open(&self, node: NodeId, storages: Vec<S>, founding: bool) -> Result<(), OpenError> {
         let sink = Arc::clone(&self.on_event);
-        let server = Server::open_local(
-            Setup { founding, ..self.setups[&node].clone() },
-            storages,
-            &self.network,
-            move |event| {
-                sink(node, event);
-            },
-        )?;
+        let setup = self.setups.lock()[&node].clone();
+        let server = Server::open_local(Setup { founding, ..setup }, storages, &self.network, move |event| {
+            sink(node, event);
+        })?;
         self.nodes.lock().insert(node, Place::Up(server));
         Ok(())
     }
 
-    /// All members.
-    #[must_use]
-    pub fn members(&self) -> Vec<NodeId> {
-        self.setups.keys().copied().collect()
+    /// Starts a node that no layout names yet. It becomes known by gossip ([`ClusterBuilder::gossip`]), and owns something
+    /// when a plan that names it is committed: [`Server::staged`], [`Server::preview`], [`Server::commit_plan`].
+    ///
+    /// # Errors
+    /// [`OpenError`] for a storage that can't be opened, and for a name that is taken or a cluster without gossip
+    /// ([`ConfigError::NotAMember`]). Nothing was started.
+    pub fn join(&self, member: Member, storages: Vec<S>) -> Result<(), OpenError> {
+        let refused = ConfigError::NotAMember(member.node);
+        let setup = {
+            let mut setups = self.setups.lock();
+            let like = setups.values().next().cloned().ok_or_else(|| refused.clone())?;
+            let Some(introduce) = like.membership.clone().filter(|_| !setups.contains_key(&member.node)) else {
+                return Err(refused.into());
+            };
+            let introduce = Introduce { zone: member.zone, weight: member.weight, ..introduce };
+            let setup = Setup { node: member.node, membership: Some(introduce), ..like };
+            setups.insert(member.node, setup.clone());
+            setup
+        };
+        let opened = self.open(setup.node, storages, false);
+        if opened.is_err() {
+            self.setups.lock().remove(&member.node);
+        }
+        opened
     }
 
-    /// Who owns what.
+    /// Waits until every node that is up knows the layout to be decided in all that it has a part in, and has neither a
+    /// copy left to fill nor one to drop. False if that takes longer than `timeout`: [`Node::coming`] and
+    /// [`Node::going`] say why.
+    #[must_use]
+    pub fn has_changed_to(&self, layout: &Layout, timeout: Duration) -> bool {
+        wait_until(timeout, || {
+            self.nodes.lock().values().all(|place| match place {
+                Place::Up(server) => server.with_node(|node| node.has_changed_to(layout)).unwrap_or(true),
+                Place::Down(_) => true,
+            })
+        })
+    }
+
+    /// All nodes that are members or are to become ones.
+    #[must_use]
+    pub fn members(&self) -> Vec<NodeId> {
+        self.setups.lock().keys().copied().collect()
+    }
+
+    /// Who owned what when the cluster was made.
     #[must_use]
     pub const fn layout(&self) -> &Arc<Layout> {
         &self.layout
@@ -212,6 +264,14 @@ impl<S: Storage + 'static> Cluster<S> {
     pub fn client(&self, node: NodeId) -> Option<Client> {
         match self.nodes.lock().get(&node)? {
             Place::Up(server) => Some(server.client()),
+            Place::Down(_) => None,
+        }
+    }
+
+    /// Looks at the server of `node`, or acts through it; none while it is down.
+    pub fn with_server<T>(&self, node: NodeId, look: impl FnOnce(&Server<S>) -> T) -> Option<T> {
+        match self.nodes.lock().get(&node)? {
+            Place::Up(server) => Some(look(server)),
             Place::Down(_) => None,
         }
     }

@@ -12,6 +12,7 @@ mod clock;
 mod cluster;
 mod door;
 mod local;
+mod membership;
 mod pending;
 mod server;
 mod sync;

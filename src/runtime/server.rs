@@ -106,6 +106,8 @@ impl<S: Storage + 'static> Server<S> {
         let (id, keyspaces, limits) = (setup.node, setup.keyspaces.clone(), setup.limits.clone());
         let random = || SysRng.try_next_u64().expect("the system has randomness");
         let node = Node::open(setup, storages, Start(random()), random(), clock::now())?;
+        // A node may have something to do though nobody asks it anything.
+        let due = node.deadline();
         let cell = Arc::new(NodeCell {
             state: Mutex::new(State {
                 node: Some(node),
@@ -122,7 +124,7 @@ impl<S: Storage + 'static> Server<S> {
             limits,
             closing: AtomicBool::new(false),
             timer: Timer {
-                due: AtomicU64::new(u64::MAX),
+                due: AtomicU64::new(due.map_or(u64::MAX, |due| due.0)),
                 armed: AtomicU64::new(0),
                 ended: Mutex::new(false),
                 wake: Condvar::new(),
@@ -175,6 +177,24 @@ impl<S: Storage + 'static> Server<S> {
     /// Looks at the node, between two steps.
     pub fn with_node<T>(&self, look: impl FnOnce(&Node<S>) -> T) -> Option<T> {
         self.cell.look(|state| state.node.as_ref().map(look))
+    }
+
+    /// Does something to the node between two steps, and lets out what comes of it.
+    pub(super) fn act<T>(&self, act: impl FnOnce(&mut Node<S>) -> T) -> Option<T> {
+        let done = run(|| {
+            let now = clock::now();
+            let mut state = self.cell.state.lock();
+            state.step(now, Input::Wake);
+            let done = state.node.as_mut().map(act);
+            self.cell.drain(state, now);
+            fence(Ordering::SeqCst);
+            if !self.cell.inbox.is_empty() {
+                self.cell.drive(now);
+            }
+            done
+        });
+        self.cell.arm();
+        done
     }
 
     /// Waits until all hints that the node holds now are home. False if that takes longer than `timeout`: a target may

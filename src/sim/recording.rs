@@ -47,6 +47,7 @@ pub struct Recording {
 
 /// One call. After each the node is polled until it has nothing to say.
 #[derive(Clone, Debug)]
+#[expect(clippy::large_enum_variant, reason = "nearly all are steps")]
 enum Call {
     Step(Now, Input),
     Commit,

@@ -1,9 +1,11 @@
 //! The processes, and the queue of what happens next.
 
 mod builder;
+mod changes;
 mod faults;
 mod inspect;
 mod ledger;
+mod membership;
 mod requests;
 mod service;
 
@@ -51,7 +53,9 @@ pub struct Sim {
     in_transit: usize,
     /// By name; a node's twin under a name of its own.
     nodes: BTreeMap<NodeId, Process>,
+    /// The latest, and all that were made before it.
     layout: Arc<Layout>,
+    layouts: Vec<Arc<Layout>>,
     identity: Identity,
     codec: Codec,
     /// Whether every message goes through its bytes, or only those that are corrupted.
@@ -85,6 +89,8 @@ struct Process {
     server: Server,
     syncing: bool,
     wake: Option<Time>,
+    /// Messages and requests, in all its lives.
+    handled: u64,
 }
 
 #[derive(Debug)]
@@ -119,6 +125,7 @@ impl Process {
             server: Server::default(),
             syncing: false,
             wake: None,
+            handled: 0,
         }
     }
 }
@@ -203,10 +210,12 @@ impl Sim {
 
     fn step(&mut self, node: NodeId, input: Input) {
         let now = self.now_at(node);
-        let Some(running) = &mut self.nodes.get_mut(&node).expect("a member").node else {
+        let process = self.nodes.get_mut(&node).expect("a member");
+        let Some(running) = &mut process.node else {
             self.ledger.traffic.unheard += u64::from(matches!(input, Input::Message(..)));
             return;
         };
+        process.handled += u64::from(!matches!(input, Input::Wake));
         self.recording.iter_mut().for_each(|recording| recording.step(node, now, &input));
         running.step(now, input);
         self.after(node);
@@ -270,6 +279,11 @@ impl Sim {
         let (process, from) = (from, without_twin(from));
         let (message, bytes) = self.through_bytes(from, message);
         self.ledger.sent(&message, bytes, &self.layout);
+        if !self.nodes.contains_key(&to) {
+            // One that somebody made up.
+            self.ledger.traffic.unheard += 1;
+            return;
+        }
         let leaving = self.leaving(process, bytes);
         let deliveries = self.network.fate(&mut self.rng, self.now, from, to);
         self.ledger.traffic.lost += u64::from(deliveries[0].is_none());

@@ -2,19 +2,24 @@
 
 use std::sync::Arc;
 
+use crate::ballot::{Reason, Refused, Sets};
 use crate::bytes::Bytes;
 use crate::causality::{Entry, Identity, Secret, Stamp, Update};
 use crate::codec::Codec;
 use crate::config::{Durability, Mode, Spread};
 use crate::dots::DotSet;
 use crate::error::{Answer, Refusal, Shortfall};
-use crate::ids::{Actor, ClusterId, Dot, KeyspaceId, LayoutId, NodeId, PartitionId, RequestId, Start, WriteId};
+use crate::ids::{
+    Actor, ClusterId, Dot, KeyspaceId, LayoutId, NodeId, PartitionId, RequestId, Start, StoreId, WriteId, ZoneId,
+};
 use crate::key::Key;
+use crate::members::{Gossip, Known, MemberRecord, Phase, Presence, Protocols, Said};
 use crate::message::{
-    Forward, ForwardReply, Forwarded, HintItem, Hints, HintsReply, List, ListReply, Listed, Message, NamesKnown,
-    NamesWanted, Probe, Read, ReadReply, Repair, Shown, Write, WriteReply, WriteRule,
+    Forward, ForwardReply, Forwarded, HintItem, Hints, HintsReply, List, ListReply, Listed, Message, MoveStep, Moving,
+    NamesKnown, NamesWanted, Probe, Read, ReadReply, Repair, Settled, Shown, Write, WriteReply, WriteRule,
 };
 use crate::names::{Definition, Name};
+use crate::ring::{Member, plan_first};
 use crate::time::WallTime;
 
 /// Makes messages.
@@ -31,6 +36,29 @@ const SECRET: Secret = Secret::new([7; 16]);
 pub(super) fn bytes(message: &Message) -> Vec<u8> {
     let codec = Codec::new(Identity { cluster: ClusterId(0), secret: SECRET }, usize::MAX);
     codec.encode(NodeId(0), std::slice::from_ref(message)).concat()
+}
+
+/// What is said of members and layouts.
+fn membership(id: LayoutId) -> Vec<Message> {
+    let (first, last) = (NodeId(1), NodeId(u64::MAX));
+    let protocols = Protocols { lowest: 1, highest: u16::MAX };
+    let (store, address) = (StoreId(u128::MAX), Bytes::from("host.example:7000"));
+    let presence = Presence { ordinal: 1, start: Start(u64::MAX), store, protocols, address };
+    let joining = MemberRecord::joining(last, ZoneId(u32::MAX), 7, presence).expect("a record");
+    let removed = joining.advanced(Phase::Removed).expect("a further phase");
+    let ranges = vec![
+        Known::Range { first, last: NodeId(300), digest: u64::MAX },
+        Known::Listed { first: NodeId(301), last, hashes: vec![(NodeId(400), 0), (last, u64::MAX)] },
+    ];
+    let gossip = |known| {
+        let records = vec![joining.clone(), removed.clone()];
+        let (proposed, wanted, left) = (vec![id], vec![first, last], Gossip::STEPS);
+        Message::Gossip(Gossip(Said { decided: id, proposed, records, wanted, known, left }))
+    };
+    let members = [1, 2, 300].map(|node| Member::new(NodeId(node)).weight(5));
+    let layout = plan_first(&members, 2, 300).expect("a layout").layout;
+    let layout = Message::LayoutGiven(Arc::new(layout));
+    vec![gossip(Vec::new()), gossip(vec![Known::All(u64::MAX)]), gossip(ranges), Message::LayoutWanted(id), layout]
 }
 
 impl Messages {
@@ -71,13 +99,28 @@ impl Messages {
         let (live, residual, clock) = (self.siblings(), self.gaps(), Arc::new(self.gaps()));
         shown.push(Ok(Shown::Owner { live, residual, clock }));
         for result in shown {
-            messages.push(Message::ReadReply(ReadReply { request: self.request(), partition: PartitionId(9), result }));
+            messages.push(Message::ReadReply(ReadReply {
+                request: self.request(),
+                partition: PartitionId(9),
+                floor: layout,
+                store: None,
+                result,
+                known: None,
+            }));
         }
+        let refused = Refused { reason: Reason::Seals, floor: layout, promise: layout, seals: vec![layout, layout] };
+        let known = Some(Box::new(refused.clone()));
         for result in [Ok(()), Err(Refusal::Storage)] {
-            messages.push(Message::WriteReply(WriteReply { request: self.request(), result }));
+            messages.push(Message::WriteReply(WriteReply {
+                request: self.request(),
+                round: 1,
+                store: Some(StoreId(4)),
+                result,
+                known: known.clone(),
+            }));
         }
         for known in [None, Some(Name(u128::MAX))] {
-            messages.push(Message::Read(Read { request: self.request(), layout, key: self.key(), known }));
+            messages.push(Message::Read(Read { request: self.request(), floor: layout, key: self.key(), known }));
         }
         let (key, live, covered) = (self.key(), self.siblings(), Arc::new(self.gaps()));
         messages.push(Message::Repair(Repair { layout, key, live, covered }));
@@ -114,6 +157,25 @@ impl Messages {
         }
         let (request, wanted, known) = (self.request(), held, vec![]);
         messages.push(Message::NamesWanted(NamesWanted { request, layout, partition, wanted, known }));
+        let (seals, closure, clock) = (vec![layout], vec![layout; 3], Arc::new(self.gaps()));
+        let steps = [
+            MoveStep::Copying,
+            MoveStep::Ready,
+            MoveStep::Fence,
+            MoveStep::Fenced { floor: layout, seals, whole: true },
+            MoveStep::Held { closure },
+            MoveStep::Seal,
+            MoveStep::Sealed,
+            MoveStep::Refused(refused),
+            MoveStep::Decided,
+            MoveStep::Cover { clock, changes: u64::MAX },
+            MoveStep::Covered { changes: 0, covers: true },
+        ];
+        for (step, store) in steps.into_iter().zip([None, Some(StoreId(u128::MAX))].into_iter().cycle()) {
+            messages.push(Message::Moving(Moving { partition, layout, store, step }));
+        }
+        messages.push(Message::Settled(Settled { layout, everywhere: true }));
+        messages.extend(membership(layout));
         let said = |message: &Message| message.clone().headed(|_, set| Some((Name(1 << 90), set.clone())));
         let headed: Vec<_> = messages.iter().map(said).filter(|it| matches!(it, Message::Headed(_))).collect();
         messages.extend(headed);
@@ -132,7 +194,15 @@ impl Messages {
     fn write(&mut self, update: Arc<Update>) -> Message {
         let (request, key, layout) = (self.request(), self.key(), LayoutId { version: 0, hash: 1 });
         let hint_for = request.number.is_multiple_of(2).then_some(NodeId(1 << 40));
-        Message::Write(Write { request, layout, key, update, hint_for, durability: Durability::default() })
+        Message::Write(Write {
+            request,
+            sets: Sets::of(layout),
+            round: 0,
+            key,
+            update,
+            hint_for,
+            durability: Durability::default(),
+        })
     }
 
     fn next(&mut self) -> u64 {

@@ -5,6 +5,7 @@ mod acknowledged;
 mod admission;
 mod damage;
 mod deletes;
+mod elastic;
 mod exchange;
 mod expiry;
 mod failure;

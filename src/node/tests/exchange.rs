@@ -46,7 +46,15 @@ impl Story {
             let entry = entry(counter as u64 + 1);
             let (request, layout) = (RequestId { start: Start(9), number: 1 }, node.layout().id());
             let (update, durability) = (Arc::new(Update::put(entry, &DotSet::new())), Durability::Quorum);
-            let write = Write { request, layout, key, update, hint_for: None, durability };
+            let write = Write {
+                request,
+                sets: crate::ballot::Sets::of(layout),
+                round: 0,
+                key,
+                update,
+                hint_for: None,
+                durability,
+            };
             node.step(now(1), Input::Message(PEER, Message::Write(write)));
         }
         node.commit().expect("memory doesn't fail");

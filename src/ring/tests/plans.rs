@@ -11,6 +11,7 @@ use crate::ring::*;
 
 mod cases;
 mod least;
+mod stores;
 
 /// A member under test.
 fn member(node: u64) -> Member {
@@ -88,6 +89,12 @@ fn rounded(warning: PlanWarning, plan: &Plan) -> PlanWarning {
     }
 }
 
+/// Whether the layouts name different stores for a member of both.
+fn is_renewed(current: &Layout, next: &Layout, node: NodeId) -> bool {
+    let store = |layout: &Layout| layout.index_of(node).map(|at| layout.members()[at].store);
+    store(current).zip(store(next)).is_some_and(|(old, new)| old != new)
+}
+
 /// That moves and shares say what became of the layout.
 fn check_description(current: &Layout, change: &Change, plan: &Plan) {
     let mut moves = plan.moves.iter().copied().peekable();
@@ -95,15 +102,23 @@ fn check_description(current: &Layout, change: &Change, plan: &Plan) {
     for p in all(current) {
         let mut owners: BTreeSet<NodeId> = current.owners(p).iter().copied().collect();
         let old = owners.clone();
+        let is_lost = |node: &NodeId| plan.gone.contains(node) || is_renewed(current, &plan.layout, *node);
+        let mut renewed: BTreeSet<NodeId> =
+            old.iter().copied().filter(|&node| plan.layout.owns(node, p) && is_lost(&node)).collect();
         while let Some(item) = moves.next_if(|item| item.partition == p) {
-            assert!(owners.remove(&item.instead_of) && owners.insert(item.to) && !old.contains(&item.to), "{item:?}");
-            let sources: Vec<_> = old.iter().filter(|node| !plan.gone.contains(node)).collect();
+            assert!(owners.remove(&item.instead_of) && owners.insert(item.to), "{item:?}");
+            assert!(!old.contains(&item.to) || item.to == item.instead_of && renewed.remove(&item.to), "{item:?}");
+            let sources: Vec<_> = old.iter().filter(|node| !is_lost(node)).collect();
             match item.from {
                 Some(from) => assert!(sources.contains(&&from), "{item:?}"),
                 None => assert!(sources.is_empty(), "{item:?}"),
             }
-            assert!(plan.gone.contains(&item.instead_of) || item.from == Some(item.instead_of), "{item:?}");
+            assert!(is_lost(&item.instead_of) || item.from == Some(item.instead_of), "{item:?}");
         }
+        assert!(renewed.is_empty(), "{p}: {renewed:?} hold nothing");
+        let left = old.iter().filter(|node| !is_lost(node)).count();
+        let loss = plan.possible_loss.iter().find(|loss| loss.partition == p).map(|loss| usize::from(loss.owners_left));
+        assert_eq!(loss, (left < old.len() / 2 + 1).then_some(left), "{p}");
         assert!(owners.iter().eq(plan.layout.owners(p).iter().collect::<BTreeSet<_>>()), "{p}");
         reordered += u32::from(owners == old && current.owners(p) != plan.layout.owners(p));
     }
@@ -112,8 +127,12 @@ fn check_description(current: &Layout, change: &Change, plan: &Plan) {
         let gained = plan.moves.iter().filter(|item| item.to == share.node).count() as u32;
         let lost = plan.moves.iter().filter(|item| item.instead_of == share.node).count() as u32;
         assert_eq!(share.before + gained, share.after + lost, "{share:?}");
-        assert!(gained.min(lost) <= plan.overhead.map_or(0, |overhead| overhead.copies));
+        let held = plan.moves.iter().filter(|item| item.instead_of == share.node && item.from == Some(share.node));
+        let held = held.count() as u32;
+        assert!(gained.min(held) <= plan.overhead.map_or(0, |overhead| overhead.copies));
     }
+    let renewed = current.members().iter().map(|member| member.node);
+    assert!(renewed.filter(|&node| is_renewed(current, &plan.layout, node)).eq(plan.renewed.iter().copied()));
     for &(old, new) in change.replaced() {
         // As far as zones and weights allow, which other tests say.
         let taken = plan.moves.iter().filter(|item| (item.instead_of, item.to) == (old, new)).count();

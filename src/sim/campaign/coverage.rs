@@ -127,7 +127,19 @@ impl Coverage {
             Event::HintsDelivered(_) => self.count("all hints for a node delivered", 1),
             Event::PartitionLost(_) => self.count("partition lost something", 1),
             Event::PartitionRefilled(_) => self.count("partition refilled", 1),
-            Event::LayoutDiffers(_) | Event::ReconcilerFailed(_) => {}
+            Event::Joined(_) => self.count("member heard of", 1),
+            Event::Decided(_) => self.count("layout decided", 1),
+            Event::LayoutDiffers(_)
+            | Event::ReconcilerFailed(_)
+            | Event::Leaving(_)
+            | Event::Removed(_)
+            | Event::Doubled(_)
+            | Event::ProtocolDiffers(_)
+            | Event::Proposed(_)
+            | Event::PartitionMoved(..)
+            | Event::PartitionDropped(_)
+            | Event::PossibleLoss(..)
+            | Event::VoteLost(_) => {}
         }
     }
 

@@ -7,6 +7,7 @@ use rand::SeedableRng;
 use rand::rngs::Xoshiro256PlusPlus;
 use siphasher::sip128::SipHasher24;
 
+use super::membership::introduce;
 use super::{Ledger, Process, ServiceTime, Sim};
 use crate::causality::{Identity, Secret};
 use crate::codec::Codec;
@@ -29,8 +30,10 @@ pub struct SimBuilder {
     timing: Timing,
     seed: u64,
     encode: bool,
+    elastic: bool,
     service: Option<ServiceTime>,
     record: Option<NodeId>,
+    gossip: bool,
 }
 
 impl SimBuilder {
@@ -93,6 +96,13 @@ impl SimBuilder {
         self
     }
 
+    /// Layouts may change ([`Sim::propose`]). Default false.
+    #[must_use]
+    pub const fn elastic(mut self) -> Self {
+        self.elastic = true;
+        self
+    }
+
     /// Each process takes so long for what it gets. Default: no time at all.
     #[must_use]
     pub const fn service_time(mut self, service: ServiceTime) -> Self {
@@ -104,6 +114,13 @@ impl SimBuilder {
     #[must_use]
     pub const fn record(mut self, node: NodeId) -> Self {
         self.record = Some(node);
+        self
+    }
+
+    /// Whether nodes take part in gossip, with the first two for seeds. Default false: the membership stays as it is.
+    #[must_use]
+    pub const fn gossip(mut self, on: bool) -> Self {
+        self.gossip = on;
         self
     }
 
@@ -126,6 +143,7 @@ impl SimBuilder {
             in_transit: 0,
             nodes: BTreeMap::new(),
             layout: Arc::clone(&layout),
+            layouts: vec![Arc::clone(&layout)],
             identity,
             codec,
             encode: self.encode,
@@ -147,6 +165,8 @@ impl SimBuilder {
                 layout: Arc::clone(&layout),
                 keyspaces: self.keyspaces.clone(),
                 founding: true,
+                elastic: self.elastic,
+                membership: self.gossip.then(|| introduce(member, &layout)),
                 limits: self.limits.clone(),
                 timing: self.timing.clone(),
             };
@@ -173,8 +193,10 @@ impl Sim {
             timing: Timing::default(),
             seed,
             encode: true,
+            elastic: false,
             service: None,
             record: None,
+            gossip: false,
         }
         .quorum(n, n.min(2), n.min(2), Mode::Sloppy)
     }

@@ -1,6 +1,7 @@
 //! What befalls a cluster.
 
 use std::cmp::Reverse;
+use std::sync::Arc;
 use std::time::Duration;
 
 use rand::RngExt;
@@ -90,7 +91,11 @@ impl Sim {
         let start = Start(twin | without_twin(node).0 << 32 | process.starts);
         let disks = process.disks.clone();
         let (seed, shards) = (self.rng.random(), disks.len());
-        process.node = Some(Node::open(process.setup.clone(), disks, start, seed, now)?);
+        let mut opened = Node::open(process.setup.clone(), disks, start, seed, now)?;
+        if opened.propose(Arc::clone(&self.layout)).is_ok() {
+            self.layouts.iter().for_each(|layout| _ = opened.propose(Arc::clone(layout)));
+        }
+        process.node = Some(opened);
         if self.to_record.take_if(|to_record| *to_record == node).is_some() {
             self.recording = Some(Recording::new(node, shards, start, seed, now));
         }

@@ -4,6 +4,7 @@ use std::sync::Arc;
 
 use siphasher::sip128::Hasher128;
 
+use super::faults::without_twin;
 use super::{Process, Sim, Traffic, texts};
 use crate::causality::Entry;
 use crate::ids::{Dot, NodeId};
@@ -17,10 +18,10 @@ use crate::storage::Space;
 use crate::time::{Time, WallTime};
 
 impl Sim {
-    /// All members.
+    /// All nodes that are members or were.
     #[must_use]
     pub fn members(&self) -> Vec<NodeId> {
-        self.layout.members().iter().map(|member| member.node).collect()
+        self.nodes.keys().copied().filter(|process| without_twin(*process) == *process).collect()
     }
 
     /// The owners of a key, in order.
@@ -134,6 +135,12 @@ impl Sim {
         self.nodes[&node].node.as_ref()
     }
 
+    /// How many messages of nodes and requests of clients a node has handled, in all its lives.
+    #[must_use]
+    pub fn handled(&self, node: NodeId) -> u64 {
+        self.nodes[&node].handled
+    }
+
     /// What all running nodes have done, in one sum.
     #[must_use]
     pub fn counters(&self) -> Counters {
@@ -180,7 +187,7 @@ impl Sim {
         self.trace.finish128().as_u128()
     }
 
-    /// The layout of the cluster.
+    /// The latest layout of the cluster, decided or not.
     #[must_use]
     pub const fn layout(&self) -> &Arc<Layout> {
         &self.layout

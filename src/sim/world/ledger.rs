@@ -25,6 +25,10 @@ pub struct Traffic {
     /// Of these, what was not for a client: hints on their way home, repairs after reads, and exchanges between owners;
     /// their questions and answers too.
     pub repair_bytes: u64,
+    /// Of these, exchanges between owners: the copies that a change of the layout makes are among them.
+    pub exchange_bytes: u64,
+    /// What else owners say to each other when partitions change hands. It is not in `repair_bytes`.
+    pub change_bytes: u64,
     /// Those that said dots by a name.
     pub named: u64,
     /// Those that never arrived.
@@ -52,16 +56,11 @@ pub(super) struct Ledger {
 }
 
 const fn repairs(message: &Message) -> bool {
-    matches!(
-        message,
-        Message::Repair(_)
-            | Message::Hints(_)
-            | Message::HintsReply(_)
-            | Message::Compare(_)
-            | Message::Compared(_)
-            | Message::Ask(_)
-            | Message::Told(_)
-    )
+    matches!(message, Message::Repair(_) | Message::Hints(_) | Message::HintsReply(_)) || exchanges(message)
+}
+
+const fn exchanges(message: &Message) -> bool {
+    matches!(message, Message::Compare(_) | Message::Compared(_) | Message::Ask(_) | Message::Told(_))
 }
 
 /// What the dot of a delete stands for.
@@ -81,6 +80,12 @@ impl Ledger {
         self.traffic.bytes += bytes as u64;
         if repairs(message) {
             self.traffic.repair_bytes += bytes as u64;
+        }
+        if exchanges(message) {
+            self.traffic.exchange_bytes += bytes as u64;
+        }
+        if matches!(message, Message::Moving(_)) {
+            self.traffic.change_bytes += bytes as u64;
         }
         let partition = |key: &Key| layout.partition_of(key.position());
         match message {

@@ -7,8 +7,9 @@ use std::time::Duration;
 use quorate::config::Limits;
 use quorate::error::OpenError;
 use quorate::ids::{KeyspaceId, PartitionId, WriteId};
+use quorate::members::Introduce;
 use quorate::request::{Cursor, Page};
-use quorate::ring::{Member, plan_first};
+use quorate::ring::{Change, Member, plan_first};
 use quorate::storage::MemoryStorage;
 use quorate::{
     Bytes, Context, GetOptions, Input, Keyspace, Layout, Message, Mode, Node, NodeId, Now, Output, PutOptions, Quorum,
@@ -93,6 +94,8 @@ struct Nodes {
     limits: Limits,
     members: BTreeMap<NodeId, Node<MemoryStorage>>,
     deaf: Vec<NodeId>,
+    /// Whether nodes that are opened from now on gossip.
+    gossip: bool,
     now: Now,
     said: Vec<(NodeId, Message)>,
     replies: Vec<Reply>,
@@ -120,7 +123,31 @@ pub fn conversation() -> Vec<(NodeId, Message)> {
     for _ in 0..8 {
         all.pass(Duration::from_secs(5));
     }
+    all.said.extend(of_membership());
     all.said
+}
+
+/// What nodes say that gossip, while one of them proposes a layout.
+fn of_membership() -> Vec<(NodeId, Message)> {
+    let mut all = Nodes::new(NOW, simulated, Limits::default());
+    all.gossip = true;
+    all.start_again(|node| Start(node.0 << 32 | 2));
+    for _ in 0..20 {
+        all.pass(Duration::from_millis(300));
+    }
+    let change = Change::of(&all.layout).leave(NodeId(5));
+    let proposer = all.members.get_mut(&NodeId(2)).expect("a member");
+    let plan = proposer.preview(&change).expect("a plan");
+    proposer.commit_plan(&plan).expect("nothing else is on its way");
+    for _ in 0..20 {
+        all.pass(Duration::from_millis(300));
+    }
+    all.said.retain(|(_, message)| is_of_membership(message));
+    all.said
+}
+
+fn is_of_membership(message: &Message) -> bool {
+    matches!(message, Message::Gossip(_) | Message::LayoutWanted(_) | Message::LayoutGiven(_))
 }
 
 /// What is said of one value, when it is written and read.
@@ -247,6 +274,7 @@ impl Nodes {
             limits,
             members: BTreeMap::new(),
             deaf: Vec::new(),
+            gossip: false,
             now,
             said: Vec::new(),
             replies: Vec::new(),
@@ -259,7 +287,8 @@ impl Nodes {
 
     fn open(&mut self, node: NodeId, storages: Vec<MemoryStorage>, start: Start) {
         let setup = Setup::new(IDENTITY, node, Arc::clone(&self.layout), keyspaces().to_vec());
-        let setup = Setup { limits: self.limits.clone(), ..setup };
+        let membership = self.gossip.then(|| Introduce::new(format!("host-{}", node.0), vec![NodeId(1)]));
+        let setup = Setup { limits: self.limits.clone(), membership, ..setup };
         self.members.insert(node, Node::open(setup, storages, start, 1, self.now).expect("it opens"));
     }
 

@@ -17,8 +17,8 @@ pub use stored::{STORED, record, stored};
 
 use quorate::causality::{Identity, Secret};
 use quorate::config::Limits;
-use quorate::ids::{PartitionId, ZoneId};
-use quorate::ring::{Member, plan_first};
+use quorate::ids::{PartitionId, StoreId, ZoneId};
+use quorate::ring::{Change, Member, plan_change, plan_first};
 use quorate::storage::MemoryStorage;
 use quorate::{Bytes, ClusterId, Codec, Context, Keyspace, Layout, Message, Node, NodeId, PutOptions, Reply, Request};
 
@@ -111,13 +111,15 @@ pub fn layout(data: &[u8]) {
         for partition in [0, layout.partitions() / 2, layout.partitions() - 1].map(PartitionId) {
             let mut list: Vec<NodeId> = layout.preference_list(partition).collect();
             assert_eq!(layout.owners(partition), &list[..usize::from(layout.n())]);
+            assert!(layout.ballot(partition) <= layout.id());
             list.sort_unstable();
             assert!(list.iter().eq(layout.members().iter().map(|member| &member.node)), "each member once");
         }
+        assert!(layout.members().iter().all(|member| !layout.is_gone(member.node, member.store)));
     }
 }
 
-/// Layouts as operators make them: of few members and many, with zones and weights.
+/// Layouts as operators make them: of few members and many, with zones and weights, and one that has come from others.
 pub fn layouts() -> Vec<(String, Layout)> {
     let members = |count: u64, zones: u32| -> Vec<Member> {
         (1..=count)
@@ -126,7 +128,14 @@ pub fn layouts() -> Vec<(String, Layout)> {
     };
     let plan =
         |count, zones, n, partitions| plan_first(&members(count, zones), n, partitions).expect("a layout").layout;
+    let changed = (0..3).fold(plan(6, 3, 3, 16), |layout, step| {
+        let node = |at: usize| layout.members()[at].node;
+        let change =
+            Change::of(&layout).renew(node(2), StoreId(step)).gone(node(4)).join(Member::new(NodeId(step as u64)));
+        plan_change(&layout, &change).expect("a layout").layout
+    });
     vec![
+        ("changed".into(), changed),
         ("one".into(), plan(1, 1, 1, 1)),
         ("few".into(), plan(4, 2, 3, 8)),
         ("odd".into(), plan(7, 7, 2, 13)),

@@ -20,7 +20,7 @@ const KEPT: [&str; 8] = ["book", "other", "three", "four", "five", "six", "seven
 /// key, and through the clock for its key's partition. So this is asked of the partitions that no message that was
 /// taken names a key of.
 pub fn node(data: &[u8]) {
-    let mut sim = Sim::builder(NODES, 1).partitions(PARTITIONS).encode(false).build();
+    let mut sim = Sim::builder(NODES, 1).partitions(PARTITIONS).encode(false).gossip(true).build();
     let members = sim.members();
     for (at, key) in KEPT.iter().enumerate() {
         if at == KEPT.len() / 2 {

@@ -390,7 +390,8 @@ fn suspects_of_other_zones_are_asked_where_the_others_stand_in_too_few() {
     // The first that is asked in the stead of one that refuses is of a zone that is there already.
     let mut world = World::in_zones(1, &[0, 1, 0, 2, 3]);
     let members = world.layout.members().to_vec();
-    world.layout = Layout::from_owners(4, members, vec![[1, 2, 3, 4].map(NodeId).to_vec()]).unwrap();
+    world.layout = Arc::new(Layout::from_owners(4, members, vec![[1, 2, 3, 4].map(NodeId).to_vec()]).unwrap());
+    world.directory = Directory::new(Arc::clone(&world.layout));
     let mut get = Get::start(world.suspect(&[3, 4]), zoned(2, Mode::Strict));
     assert_eq!(get.asks(), [1, 2].map(NodeId));
     get.refuse(node(2));
@@ -458,7 +459,8 @@ fn one_hedge_at_a_time() {
     let zones = [0; 6];
     let mut world = World::in_zones(5, &zones);
     let members = world.layout.members().to_vec();
-    world.layout = Layout::from_owners(4, members, vec![[1, 2, 3, 4].map(NodeId).to_vec()]).unwrap();
+    world.layout = Arc::new(Layout::from_owners(4, members, vec![[1, 2, 3, 4].map(NodeId).to_vec()]).unwrap());
+    world.directory = Directory::new(Arc::clone(&world.layout));
     let world = world.takes(1, 5).takes(2, 5).takes(3, 9).takes(4, 9);
     let mut get = Get::start(world, rule(2, Mode::Strict));
     get.asks();

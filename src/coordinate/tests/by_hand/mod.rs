@@ -9,9 +9,10 @@
 mod get;
 mod put;
 
+use std::sync::Arc;
 use std::time::Duration;
 
-use crate::coordinate::{Patience, Roster, Wait};
+use crate::coordinate::{Directory, Patience, Roster, Wait};
 use crate::detector::{Detector, DetectorSettings};
 use crate::ids::{NodeId, PartitionId, ZoneId};
 use crate::ring::{Layout, Member};
@@ -23,9 +24,9 @@ const START: Time = Time(7_000_000);
 
 /// A cluster as one node sees it. Nodes 1 to 3 own the only partition.
 struct World {
-    layout: Layout,
+    layout: Arc<Layout>,
+    directory: Directory,
     peers: Detector,
-    zones: Vec<u8>,
     me: NodeId,
 }
 
@@ -47,17 +48,20 @@ impl World {
         let member = |(name, &zone): (u64, &u8)| Member::new(NodeId(name)).zone(ZoneId(zone.into()));
         let members: Vec<_> = (1..).zip(zones).map(member).collect();
         let layout = Layout::from_owners(3, members, vec![[1, 2, 3].map(NodeId).to_vec()]).unwrap();
+        let layout = Arc::new(layout);
+        let directory = Directory::new(Arc::clone(&layout));
         Self {
             layout,
+            directory,
             peers: Detector::new(zones.len(), DetectorSettings::default(), Time(0)),
-            zones: zones.to_vec(),
             me: NodeId(me),
         }
     }
 
     fn roster(&self) -> Roster<'_> {
         let slow = Duration::from_millis(50);
-        Roster { layout: &self.layout, peers: &self.peers, zones: &self.zones, me: self.me, slow }
+        let layouts = std::slice::from_ref(&self.layout);
+        Roster { layouts, directory: &self.directory, peers: &self.peers, me: self.me, slow }
     }
 
     fn suspect(mut self, names: &[u64]) -> Self {

@@ -433,7 +433,7 @@ fn golden_changes() {
     assert_eq!(plans.map(hash), GOLDEN_CHANGES.map(version));
 }
 const GOLDEN_CHANGES: [u64; 5] =
-    [0xa2c0_053a_085a_3bb7, 0x0236_53e1_fc0f_781a, 0xd974_bd8c_23b8_7daa, 0x5cfb_d9d7_f960_3e3d, 0xacd1_36d8_1e66_5d24];
+    [0xee8b_a449_f72b_c464, 0xf22e_90a1_9d3a_8ecc, 0xec7a_9c2d_f14d_4a80, 0xf4e5_e221_a76a_298b, 0x7dfe_fdfc_03b8_0214];
 
 proptest! {
     #[test]
