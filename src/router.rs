@@ -17,7 +17,8 @@ use crate::ring::{Layout, PreferenceList};
 /// use std::sync::Arc;
 /// use quorate::ring::{Member, plan_first};
 /// use quorate::router::Router;
-/// use quorate::{ClusterId, Identity, Keyspace, NodeId, Secret};
+/// use quorate::causality::Secret;
+/// use quorate::{ClusterId, Identity, Keyspace, NodeId};
 ///
 /// let members: Vec<_> = (1..=5).map(|node| Member::new(NodeId(node))).collect();
 /// let layout = Arc::new(plan_first(&members, 3, 64)?.layout);
