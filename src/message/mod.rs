@@ -94,7 +94,7 @@ pub struct Write {
     /// The layouts in each of which it takes W places.
     pub(crate) sets: Sets,
     /// How often these have changed in the course of the request.
-    pub(crate) round: u8,
+    pub(crate) round: u32,
     pub(crate) key: Key,
     pub(crate) update: Arc<Update>,
     /// The owner for whom the receiver shall keep it, if it isn't for the receiver itself.
@@ -107,7 +107,7 @@ pub struct Write {
 pub struct WriteReply {
     pub(crate) request: RequestId,
     /// That of the write: what was stored under other layouts promises other things.
-    pub(crate) round: u8,
+    pub(crate) round: u32,
     /// From which of the sender's stores, if that is not the one that it was founded with.
     pub(crate) store: Option<StoreId>,
     pub(crate) result: Result<(), Refusal>,

@@ -228,7 +228,7 @@ impl<S: Storage> Shard<S> {
         if let Some(outcome) = get.machine.outcome_if(may_fail, expired) {
             let purpose = std::mem::replace(&mut get.purpose, Purpose::Answered);
             let key = get.key.clone();
-            get.until = Some(self.now.time + self.shared.timing.repair);
+            (get.until, get.again) = (Some(self.now.time + self.shared.timing.repair), None);
             // What waits for a change of layouts says nothing of the load, and must not slow down what it waits for.
             let (began, waited) = (get.began, get.waited);
             if !waited {

@@ -22,7 +22,7 @@ pub(super) enum Held {
     /// Leaves.
     Output(Output),
     /// The coordinator's own copy is durable, as of that round: its operation goes on.
-    Local(u64, u8),
+    Local(u64, u32),
 }
 
 impl Lanes {
@@ -46,7 +46,7 @@ impl Lanes {
     }
 
     /// Goes on with an operation when its local write is durable. True if it is already.
-    pub(super) fn when_durable(&mut self, stored: &Stored, operation: u64, round: u8) -> bool {
+    pub(super) fn when_durable(&mut self, stored: &Stored, operation: u64, round: u32) -> bool {
         self.wrote(stored);
         if self.dirty {
             self.held.push(Held::Local(operation, round));

@@ -37,7 +37,7 @@ pub(super) struct PutOperation {
     sets: Sets,
     layouts: Layouts,
     /// How often these have changed: what was acknowledged before counts no more.
-    round: u8,
+    round: u32,
     /// When it is sent anew, since what it must know had not come.
     again: Option<Time>,
 }
@@ -231,11 +231,11 @@ impl<S: Storage> Shard<S> {
     /// more. Whoever has it loses nothing by having it twice: it is the same dot.
     fn send_again(&mut self, number: u64) {
         let Some(Operation::Put(put)) = self.operations.get(number) else { return };
-        let (key, rule, round) = (put.key.clone(), put.rule, put.round.saturating_add(1));
+        let (key, rule, round) = (put.key.clone(), put.rule, put.round + 1);
         let partition = self.partition(&key);
         let admitted = if self.replica.owns(partition) { self.admit_own(partition) } else { None };
         let waits = self.replica.owns(partition) && self.is_serving(partition) && admitted.is_none();
-        let again = (waits && round < u8::MAX).then(|| self.now.time + self.shared.again());
+        let again = waits.then(|| self.now.time + self.shared.again());
         let mut orders = std::mem::take(&mut self.orders);
         orders.clear();
         let machine = self.start_machine(&key, rule, &mut orders);
@@ -341,7 +341,7 @@ impl<S: Storage> Shard<S> {
     }
 
     /// The coordinator's own copy is durable.
-    pub(super) fn put_is_durable(&mut self, number: u64, round: u8) {
+    pub(super) fn put_is_durable(&mut self, number: u64, round: u32) {
         let (me, store) = (self.shared.node, self.votes.store);
         if let Some(Operation::Put(put)) = self.operations.get_mut(number)
             && put.round == round
@@ -366,7 +366,7 @@ impl<S: Storage> Shard<S> {
         }
         let Some(Operation::Put(put)) = self.operations.get_mut(number) else { return };
         if let Some(known) = &reply.known
-            && !put.machine.is_reached()
+            && !put.machine.is_answered()
         {
             let partition = self.shared.layout.partition_of(put.key.position());
             self.hear_refused(partition, from, known);
@@ -448,6 +448,8 @@ impl<S: Storage> Shard<S> {
             let (key, update) = (put.key.clone(), Arc::clone(&put.update));
             // What waits for a change of layouts says nothing of the load, and must not slow down what it waits for.
             let waited = put.round > 0 || put.again.is_some();
+            // It would be sent, and answered, once more.
+            put.again = None;
             self.answer_put(reply_to, &key, &update, outcome);
             if !waited {
                 self.foreground(began);

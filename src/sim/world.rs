@@ -19,7 +19,7 @@ use ledger::Ledger;
 use service::Server;
 
 use std::cmp::Reverse;
-use std::collections::{BTreeMap, BinaryHeap};
+use std::collections::{BTreeMap, BTreeSet, BinaryHeap};
 use std::hash::Hasher;
 use std::sync::Arc;
 use std::time::Duration;
@@ -63,6 +63,8 @@ pub struct Sim {
     service: Option<ServiceTime>,
     rng: Xoshiro256PlusPlus,
     next_ticket: u64,
+    /// What was asked and not answered.
+    asked: BTreeSet<Ticket>,
     replies: BTreeMap<Ticket, (Time, Reply)>,
     events: Vec<(Time, NodeId, Event)>,
     trace: SipHasher24,
@@ -266,6 +268,7 @@ impl Sim {
             Output::Send(to, message) => self.send(from, to, message),
             Output::Done(ticket, reply) => {
                 self.trace.write(format!("{ticket} {reply:?}").as_bytes());
+                assert!(self.asked.remove(&ticket), "{from} answers {ticket} twice: {reply:?}");
                 self.replies.insert(ticket, (self.now, reply));
             }
             Output::Event(event) => {

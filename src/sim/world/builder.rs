@@ -1,6 +1,6 @@
 //! How a simulated cluster is made.
 
-use std::collections::{BTreeMap, BinaryHeap};
+use std::collections::{BTreeMap, BTreeSet, BinaryHeap};
 use std::sync::Arc;
 
 use rand::SeedableRng;
@@ -150,6 +150,7 @@ impl SimBuilder {
             service: self.service,
             rng: Xoshiro256PlusPlus::seed_from_u64(self.seed),
             next_ticket: 0,
+            asked: BTreeSet::new(),
             replies: BTreeMap::new(),
             events: Vec::new(),
             trace: SipHasher24::new(),

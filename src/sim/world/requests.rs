@@ -101,6 +101,7 @@ impl Sim {
     pub fn start(&mut self, node: NodeId, request: Request) -> Ticket {
         let ticket = Ticket(self.next_ticket);
         self.next_ticket += 1;
+        self.asked.insert(ticket);
         let request = self.as_bytes(node, request);
         let process = self.nodes.get_mut(&node).expect("a member");
         if process.paused.is_some() {
