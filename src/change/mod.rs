@@ -14,7 +14,7 @@
 //!
 //! Pure machines: what comes in are answers, what goes out are sets of owners to ask. All steps may be repeated, any node
 //! may drive them, several at once, and any may stop for ever. Nodes
-//! run them partition by partition (`node/moves.rs`, `node/admit.rs`).
+//! run them partition by partition (`node/moves/`, `node/admit.rs`).
 //! `quorate::sim::change` walks through all orders in which a small world can meet them, and leaves each rule out in turn.
 
 mod attempt;

@@ -194,6 +194,12 @@ impl Detector {
         self.due = self.next_due(self.last_quiet);
     }
 
+    /// This one's end matters, though it was [ignored](Self::ignore) before. Nothing else changes.
+    pub fn attend(&mut self, peer: usize) {
+        self.peers[peer].ignored = false;
+        self.due = self.next_due(self.last_quiet);
+    }
+
     /// Time has passed: to be called first, before what arrived is read.
     pub fn step(&mut self, now: Time) {
         let Some(due) = self.due.filter(|&due| due <= now) else { return };

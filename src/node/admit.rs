@@ -39,9 +39,18 @@ impl Votes {
 
     /// # Errors
     /// [`StorageError`] if a line can't be read, or is of a newer format. One that is damaged is no ballots.
-    pub(super) fn load<S: Storage>(storage: &S, store: Option<StoreId>, partitions: u32) -> Result<Self, StorageError> {
+    pub(super) fn load<S: Storage>(
+        storage: &S,
+        store: Option<StoreId>,
+        partitions: u32,
+        is_own: impl Fn(PartitionId) -> bool,
+    ) -> Result<Self, StorageError> {
         let (mut ballots, mut void) = (Vec::with_capacity(partitions as usize), Vec::new());
         for partition in (0..partitions).map(PartitionId) {
+            if !is_own(partition) {
+                ballots.push(None);
+                continue;
+            }
             let loaded = match Ballots::load(storage, partition) {
                 Err(error) if crate::replica::is_damaged(&error) => {
                     void.push(partition);
@@ -99,31 +108,19 @@ impl<S: Storage> Shard<S> {
         self.check_copy(partition).map(|copy| stored.and(copy))
     }
 
-    /// A write comes to a node whose layout never changes, or a hint.
-    pub(super) fn admit_write_fixed(
-        &mut self,
-        from: NodeId,
-        partition: PartitionId,
-        sets: &Sets,
-    ) -> Result<(), Barred> {
-        self.check_fixed(from, partition, sets.floor())
-    }
-
     /// A read of the owners of a decided layout comes for this node's own copy.
     pub(super) fn admit_read(&mut self, from: NodeId, partition: PartitionId, floor: LayoutId) -> Result<(), Barred> {
-        if !self.shared.elastic {
-            return self.check_fixed(from, partition, floor);
-        }
+        self.check_fixed(from, partition, floor)?;
         match self.votes.get(partition) {
             Some(ballots) => ballots.admit_read(floor).map_err(|refused| Barred::Behind(Box::new(refused))),
             None => Ok(()),
         }
     }
 
-    /// Fixed membership means that all nodes have the same layout.
-    fn check_fixed(&mut self, from: NodeId, partition: PartitionId, floor: LayoutId) -> Result<(), Barred> {
+    /// Where layouts never change all nodes have the same.
+    pub(super) fn check_fixed(&mut self, from: NodeId, partition: PartitionId, floor: LayoutId) -> Result<(), Barred> {
         let own = self.topology.floor(partition);
-        if floor == own {
+        if floor == own || self.shared.elastic {
             return Ok(());
         }
         self.layout_differs(from);
@@ -232,25 +229,22 @@ impl<S: Storage> Shard<S> {
         self.lanes.say(Output::Event(Event::LayoutDiffers(from)));
     }
 
-    /// A refusal as a peer is told it.
-    pub(super) fn refusal(&self, partition: PartitionId, barred: &Barred) -> Refusal {
+    /// A refusal as a peer is told it, with what it must know of the partition's layouts: whoever takes this node for an
+    /// owner may not know that it is none any more.
+    pub(super) fn refuse(&self, partition: PartitionId, barred: Barred) -> (Refusal, Option<Box<Refused>>) {
         match barred {
-            Barred::Behind(_) => Refusal::Layout(self.topology.floor(partition)),
-            Barred::Refused(refusal) => *refusal,
-        }
-    }
-
-    /// What this node knows of a partition's layouts, to be told with a refusal: whoever asked it may not know that it is
-    /// no owner any more.
-    pub(super) fn known_of(&self, partition: PartitionId, barred: Barred) -> Option<Box<Refused>> {
-        match barred {
-            Barred::Behind(refused) => Some(refused),
-            Barred::Refused(Refusal::NotAnOwner) if self.shared.elastic => {
+            Barred::Behind(refused) => (Refusal::Layout(self.topology.floor(partition)), Some(refused)),
+            Barred::Refused(refusal) => {
                 let sets = self.topology.sets(partition);
-                let seals = sets.iter().skip(1).collect();
-                Some(Box::new(Refused { reason: Reason::Floor, floor: sets.floor(), promise: sets.top(), seals }))
+                let knows = refusal == Refusal::NotAnOwner && self.shared.elastic;
+                let known = knows.then(|| Refused {
+                    reason: Reason::Floor,
+                    floor: sets.floor(),
+                    promise: sets.top(),
+                    seals: sets.iter().skip(1).collect(),
+                });
+                (refusal, known.map(Box::new))
             }
-            Barred::Refused(_) => None,
         }
     }
 }

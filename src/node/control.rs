@@ -24,6 +24,8 @@ pub(super) enum Notice {
     Doubted(NodeId),
     /// It is not known what this layout says; the peer has spoken of it.
     Wanted(LayoutId, NodeId),
+    /// This peer is a member no more: nobody waits for it.
+    Gone(NodeId),
     /// This peer was suspected and has been heard.
     Recovered(NodeId),
 }
@@ -76,7 +78,7 @@ impl Control {
             Notice::Suspected(node) => {
                 self.probes.entry(node).or_insert(Pending { due: now, pause: self.first_pause });
             }
-            Notice::Recovered(node) => {
+            Notice::Recovered(node) | Notice::Gone(node) => {
                 self.probes.remove(&node);
             }
         }

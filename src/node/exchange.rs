@@ -41,6 +41,10 @@ pub(super) struct Exchange {
 }
 
 impl Exchange {
+    fn new(peer: NodeId, partition: PartitionId, losses: u32, question: Question) -> Self {
+        Self { peer, partition, losses, step: 0, question, sent: 0, full: None, preview: None, purpose: None }
+    }
+
     pub(super) fn abandoned(self) -> Option<(Ticket, Reply)> {
         Some((self.preview?, Reply::Compared(Err(CompareError::Stopped))))
     }
@@ -86,10 +90,9 @@ impl Exchanges {
         for &other in others {
             self.peers.entry(other).or_insert_with(|| vec![partition]);
         }
-        let of_others = |pair: &(PartitionId, NodeId)| pair.0 != partition || others.contains(&pair.1);
-        self.agreements.retain(|pair, _| of_others(pair));
-        self.dirty.retain(|pair, _| of_others(pair));
-        self.waiting.retain(|pair, _| of_others(pair));
+        keep_pairs(&mut self.agreements, partition, others);
+        keep_pairs(&mut self.dirty, partition, others);
+        keep_pairs(&mut self.waiting, partition, others);
     }
 
     pub(super) fn running(&self) -> usize {
@@ -104,6 +107,15 @@ impl Exchanges {
     pub(super) fn clear(&mut self) {
         self.running.clear();
         self.waiting.clear();
+    }
+}
+
+/// Of a partition's pairs only those with these owners stay.
+fn keep_pairs<T>(pairs: &mut BTreeMap<(PartitionId, NodeId), T>, partition: PartitionId, others: &[NodeId]) {
+    let of_partition = (partition, NodeId(0))..=(partition, NodeId(u64::MAX));
+    let all: Vec<_> = pairs.range(of_partition).map(|(&pair, _)| pair).collect();
+    for pair in all.into_iter().filter(|(_, node)| !others.contains(node)) {
+        pairs.remove(&pair);
     }
 }
 
@@ -248,17 +260,7 @@ impl<S: Storage> Shard<S> {
             let question =
                 if full { Question::Survey } else { Question::Since(Arc::clone(self.replica.clock(partition))) };
             let losses = self.replica.losses(partition);
-            let exchange = Exchange {
-                peer,
-                partition,
-                losses,
-                step: 0,
-                question,
-                sent: 0,
-                full: None,
-                preview: None,
-                purpose: None,
-            };
+            let exchange = Exchange::new(peer, partition, losses, question);
             let number = self.operations.add(Operation::Exchange(Box::new(exchange)), self.now.time);
             self.exchanges.running.insert(partition, number);
             self.ask_when_granted(number);
@@ -286,8 +288,7 @@ impl<S: Storage> Shard<S> {
     pub(super) fn begin_move_exchange(&mut self, partition: PartitionId, peer: NodeId, purpose: MoveExchange) {
         let (question, losses) = (Question::Survey, self.replica.losses(partition));
         let purpose = Some(purpose);
-        let exchange =
-            Exchange { peer, partition, losses, step: 0, question, sent: 0, full: None, preview: None, purpose };
+        let exchange = Exchange { purpose, ..Exchange::new(peer, partition, losses, question) };
         let number = self.operations.add(Operation::Exchange(Box::new(exchange)), self.now.time);
         self.exchanges.running.insert(partition, number);
         self.ask_when_granted(number);
@@ -300,8 +301,7 @@ impl<S: Storage> Shard<S> {
         }
         let (question, losses) = (Question::Survey, self.replica.losses(partition));
         let preview = Some(ticket);
-        let exchange =
-            Exchange { peer: with, partition, losses, step: 0, question, sent: 0, full: None, preview, purpose: None };
+        let exchange = Exchange { preview, ..Exchange::new(with, partition, losses, question) };
         let number = self.operations.add(Operation::Exchange(Box::new(exchange)), self.now.time);
         self.ask_step(number);
     }

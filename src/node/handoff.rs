@@ -47,6 +47,8 @@ pub(super) struct Handoff {
     windows: BTreeMap<NodeId, usize>,
     /// Targets with hints that are no longer theirs by this layout.
     strays: BTreeSet<NodeId>,
+    /// Whether other layouts count than when they were found.
+    pub(super) is_stale: bool,
     /// Who fills this shard.
     lease: Lease,
 }
@@ -122,7 +124,8 @@ impl<S: Storage> Shard<S> {
     }
 
     /// Other layouts count than before: so may other nodes for what is kept.
-    pub(super) fn find_strays(&mut self) {
+    fn find_strays(&mut self) {
+        self.handoff.is_stale = false;
         let before = std::mem::replace(&mut self.handoff.strays, strays(&self.hints, &self.topology));
         let new: Vec<NodeId> = self.handoff.strays.difference(&before).copied().collect();
         // A batch that is on its way to one that owns nothing any more would be sent to it for ever.
@@ -130,7 +133,6 @@ impl<S: Storage> Shard<S> {
             if let Some(number) = self.handoff.running.get(&target).copied() {
                 self.end_delivery(number);
             }
-            self.handoff_due = self.now.time;
         }
     }
 
@@ -154,6 +156,9 @@ impl<S: Storage> Shard<S> {
         self.handoff_due = self.now.time + self.shared.timing.handoff;
         if mutant::is(Mutant::KeepHints) {
             return;
+        }
+        if self.handoff.is_stale {
+            self.find_strays();
         }
         let mut targets: Vec<NodeId> = self.hints.targets().map(|(target, _)| target).collect();
         // Where there is not room for all, the first would be the only one.

@@ -48,4 +48,18 @@ impl<S: Storage> Shard<S> {
         }
         Ok(())
     }
+
+    /// How many others, that have all that they ever had, must have shown everything before nothing can be missing that
+    /// W nodes had; and how many others there are.
+    pub(super) fn needed_for_refill(&self, partition: PartitionId) -> (usize, usize) {
+        if self.shared.elastic
+            && self.topology.is_named(partition, self.topology.floor(partition), self.me()) != Some(true)
+        {
+            // The owners that there are know of no acknowledgement of this one: only a move makes it one.
+            return (usize::MAX, usize::MAX);
+        }
+        let owners = self.topology.owners(partition).len();
+        let w = self.shared.keyspaces.iter().map(|keyspace| usize::from(keyspace.quorum.w())).min().unwrap_or(1);
+        (owners + 1 - w.min(owners), owners - 1)
+    }
 }

@@ -272,7 +272,7 @@ impl<S: Storage> Node<S> {
         if from == self.shared.node {
             return;
         }
-        if self.shared.elastic && self.index_of(from).is_none() {
+        if self.shared.elastic && !message.is_for_anybody() && self.index_of(from).is_none() {
             // It may have left before this node came, and has something left to hand over.
             self.shards.iter_mut().for_each(|shard| shard.meet(now, from));
         }

@@ -32,8 +32,7 @@ impl<S: Storage> Shard<S> {
             }
             (Err(barred), _) => {
                 let partition = self.partition(&write.key);
-                let refusal = self.refusal(partition, &barred);
-                let known = self.known_of(partition, barred);
+                let (refusal, known) = self.refuse(partition, barred);
                 // What is promised here and not durable would be told to others.
                 self.lanes.reveal(reply(Err(refusal), known));
             }
@@ -42,9 +41,7 @@ impl<S: Storage> Shard<S> {
 
     fn store(&mut self, from: NodeId, write: &Write) -> Result<Stored, Barred> {
         let partition = self.partition(&write.key);
-        if !self.shared.elastic {
-            self.admit_write_fixed(from, partition, &write.sets)?;
-        }
+        self.check_fixed(from, partition, write.sets.floor())?;
         self.check_stamps(&write.key, &write.update).map_err(Barred::Refused)?;
         match write.hint_for {
             Some(target) if target != self.shared.node => {
@@ -109,7 +106,10 @@ impl<S: Storage> Shard<S> {
         let partition = self.partition(key);
         match self.admit_read(from, partition, floor) {
             Ok(()) => (self.show(key), None),
-            Err(barred) => (Err(self.refusal(partition, &barred)), self.known_of(partition, barred)),
+            Err(barred) => {
+                let (refusal, known) = self.refuse(partition, barred);
+                (Err(refusal), known)
+            }
         }
     }
 

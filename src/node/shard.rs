@@ -1,6 +1,6 @@
 //! A shard: the data part of a node for its slice of the partitions. Shards share nothing but what never changes.
 
-use std::collections::VecDeque;
+use std::collections::{BTreeSet, VecDeque};
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -133,7 +133,8 @@ impl<S: Storage> Shard<S> {
         )?;
         let store = (!name.founded).then_some(name.store);
         let votes = if shared.elastic {
-            Votes::load(&storage, store, layout.partitions())?
+            let is_own = |partition: PartitionId| partition.0 as usize % shared.shards == index;
+            Votes::load(&storage, store, layout.partitions(), is_own)?
         } else {
             Votes::none(store, layout.partitions())
         };
@@ -209,8 +210,9 @@ impl<S: Storage> Shard<S> {
         for partition in own.votes.void().to_vec() {
             own.lanes.say(Output::Event(Event::VoteLost(partition)));
         }
-        let owned: Vec<_> = own.replica.partitions().collect();
-        for partition in owned {
+        // Those of dropped copies, too: they refuse what is over.
+        let known: BTreeSet<_> = own.replica.partitions().chain(own.votes.partitions()).collect();
+        for partition in known {
             own.hear_own(partition, own.shared.node);
             own.live_layouts_changed(partition);
         }

@@ -115,6 +115,11 @@ impl Topology {
         self.layouts.values().next_back().unwrap_or(&self.base)
     }
 
+    /// Whether a layout names the node that is known.
+    pub(super) fn is_member(&self, node: NodeId) -> bool {
+        self.layouts.values().any(|layout| layout.index_of(node).is_some())
+    }
+
     pub(super) fn layout_by_id(&self, id: LayoutId) -> Option<&Arc<Layout>> {
         self.layouts.get(&id)
     }

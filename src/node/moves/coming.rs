@@ -155,14 +155,11 @@ impl<S: Storage> Shard<S> {
 
     /// The last of the answers that a decision takes has come here: everybody who has a part in it is told.
     pub(super) fn decided_here(&mut self, partition: PartitionId, target: LayoutId) {
-        let mut nodes: Vec<NodeId> = self.topology.all_owners(partition);
-        if let Some(layout) = self.topology.layout_of(partition, target) {
-            nodes.extend(
-                layout.owners(partition).iter().filter(|node| !nodes.contains(node)).copied().collect::<Vec<_>>(),
-            );
-        }
-        nodes.retain(|node| *node != self.shared.node);
-        for node in nodes {
+        let mut nodes = self.topology.all_owners(partition);
+        nodes.extend(self.topology.layout_of(partition, target).iter().flat_map(|layout| layout.owners(partition)));
+        nodes.sort_unstable();
+        nodes.dedup();
+        for node in nodes.into_iter().filter(|node| *node != self.shared.node).collect::<Vec<_>>() {
             self.say_move(node, partition, target, MoveStep::Decided);
         }
         self.take_decision(partition, target, self.shared.node);

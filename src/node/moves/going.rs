@@ -85,7 +85,7 @@ impl<S: Storage> Shard<S> {
             self.end_exchange(number);
         }
         self.moves.going.remove(&partition);
-        self.moves.said.retain(|(of, ..), _| *of != partition);
+        self.moves.forget_said(partition);
         self.names.disown(partition);
         self.building_due.get_or_insert(self.now.time);
         self.lanes.reveal(Output::Event(Event::PartitionDropped(partition)));

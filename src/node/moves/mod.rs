@@ -22,6 +22,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 
 use super::admit::Barred;
+use super::control::Notice;
 use super::shard::Shard;
 use super::{Event, Output};
 use crate::ballot::{Owner, Sets};
@@ -103,6 +104,13 @@ impl Moves {
         Self { coming, going, said, rose: BTreeSet::new(), due: None }
     }
 
+    fn forget_said(&mut self, partition: PartitionId) {
+        let mut rest = self.said.split_off(&(partition, NodeId(0), Said::Copying));
+        if let Some(next) = partition.0.checked_add(1) {
+            self.said.append(&mut rest.split_off(&(PartitionId(next), NodeId(0), Said::Copying)));
+        }
+    }
+
     pub(super) fn floor_rose(&mut self, partition: PartitionId) {
         self.rose.insert(partition);
     }
@@ -112,8 +120,7 @@ impl Moves {
         self.going.contains_key(&partition)
     }
 
-    /// Whether exchanges of the partition are for the move alone: what another brings without its clock, one that collects
-    /// would not look at again.
+    /// Whether this node is to own the partition by a layout that isn't decided there.
     pub(super) fn is_coming(&self, partition: PartitionId) -> bool {
         self.coming.contains_key(&partition)
     }
@@ -127,12 +134,7 @@ impl<S: Storage> Shard<S> {
         if !self.shared.elastic || !self.topology.learn(layout) {
             return;
         }
-        while self.peers.len() < self.topology.directory.len() {
-            self.peers.add(self.now.time);
-        }
-        if let Some(own) = self.topology.directory.index_of(self.shared.node) {
-            self.peers.ignore(own);
-        }
+        self.attend_members();
         let partitions = self.shared.layout.partitions();
         let own = (0..partitions).map(PartitionId).filter(|partition| self.is_of_this_shard(*partition));
         for partition in own.collect::<Vec<_>>() {
@@ -142,15 +144,27 @@ impl<S: Storage> Shard<S> {
         }
     }
 
-    /// A node that no layout names which is known here.
+    /// A node that no layout names which is known here: it has left before this one came, or comes before the layout that
+    /// names it.
     pub(in crate::node) fn meet(&mut self, now: Now, node: NodeId) {
+        self.set_now(now);
         self.topology.directory.meet(node);
+        self.attend_members();
+    }
+
+    /// Whoever is in no layout that is known may end without anybody looking for it.
+    fn attend_members(&mut self) {
         while self.peers.len() < self.topology.directory.len() {
-            self.peers.add(now.time);
+            self.peers.add(self.now.time);
         }
-        // Nobody waits for what it says.
-        if let Some(peer) = self.topology.directory.index_of(node) {
-            self.peers.ignore(peer);
+        for peer in 0..self.topology.directory.len() {
+            let node = self.topology.directory.node(peer);
+            if node != self.shared.node && self.topology.is_member(node) {
+                self.peers.attend(peer);
+            } else {
+                self.peers.ignore(peer);
+                self.notices.push_back(Notice::Gone(node));
+            }
         }
     }
 
@@ -173,6 +187,7 @@ impl<S: Storage> Shard<S> {
         }
         self.topology.settle(id);
         self.topology.forget_old();
+        self.attend_members();
         let coming = self.moves.coming.iter();
         let over = coming.filter(|(partition, coming)| self.topology.layout_of(**partition, coming.target).is_none());
         for partition in over.map(|(&partition, _)| partition).collect::<Vec<_>>() {
@@ -250,7 +265,7 @@ impl<S: Storage> Shard<S> {
             collect: Move::new(target, floor),
             drive: Drive::new(target),
         };
-        self.moves.said.retain(|(of, ..), _| *of != partition);
+        self.moves.forget_said(partition);
         self.moves.coming.insert(partition, coming);
         self.moves.due = Some(self.now.time);
     }
@@ -261,7 +276,7 @@ impl<S: Storage> Shard<S> {
             let floor = self.topology.floor(partition);
             if self.moves.coming.get(&partition).is_some_and(|coming| coming.target <= floor) {
                 self.moves.coming.remove(&partition);
-                self.moves.said.retain(|(of, ..), _| *of != partition);
+                self.moves.forget_said(partition);
                 self.lanes.say(Output::Event(Event::PartitionMoved(partition, floor)));
             }
             if self.replica.owns(partition) && self.replica.is_refilling(partition) {
@@ -279,7 +294,8 @@ impl<S: Storage> Shard<S> {
     /// Other layouts count in a partition than before.
     pub(super) fn live_layouts_changed(&mut self, partition: PartitionId) {
         self.share_partition(partition);
-        self.find_strays();
+        self.handoff.is_stale = true;
+        self.handoff_due = self.now.time;
         let floor = self.topology.floor(partition);
         if !self.replica.owns(partition) && self.topology.is_named(partition, floor, self.me()) == Some(true) {
             // The others have decided it without this one, which is filled by them.
@@ -330,20 +346,6 @@ impl<S: Storage> Shard<S> {
             owns == is_owner && is_filled && self.is_decided(layout, partition)
         };
         own.into_iter().all(is_done)
-    }
-
-    /// How many others, that have all that they ever had, must have shown everything before nothing can be missing that
-    /// W nodes had; and how many others there are.
-    pub(super) fn needed_for_refill(&self, partition: PartitionId) -> (usize, usize) {
-        if self.shared.elastic
-            && self.topology.is_named(partition, self.topology.floor(partition), self.me()) != Some(true)
-        {
-            // The owners that there are know of no acknowledgement of this one: only a move makes it one.
-            return (usize::MAX, usize::MAX);
-        }
-        let owners = self.topology.owners(partition).len();
-        let w = self.shared.keyspaces.iter().map(|keyspace| usize::from(keyspace.quorum.w())).min().unwrap_or(1);
-        (owners + 1 - w.min(owners), owners - 1)
     }
 
     /// The partition's data is lost here, or a part of it: what was collected is not here any more.

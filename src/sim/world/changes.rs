@@ -11,12 +11,8 @@ use crate::sim::disk::SimDisk;
 impl Sim {
     /// Starts a node with empty disks. It is what a layout is to name as a member.
     pub fn start_node(&mut self, node: NodeId) -> Member {
-        let like = self.nodes.values().next().expect("a cluster has nodes");
-        let disks = (0..like.faults.len()).map(|_| SimDisk::new()).collect();
         let layout = self.decided();
-        let setup = Setup { node, founding: false, layout, ..like.setup.clone() };
-        self.nodes.insert(node, Process::new(setup, disks));
-        self.restart(node);
+        self.add(Setup { layout, ..self.newcomer(node) });
         let store = self.nodes[&node].node.as_ref().and_then(Node::store);
         Member { store, ..Member::new(node) }
     }
@@ -26,6 +22,19 @@ impl Sim {
         let running = self.nodes.values().filter_map(|process| process.node.as_ref());
         let known = running.map(Node::layout).max_by_key(|layout| layout.id());
         Arc::clone(known.unwrap_or(&self.layouts[0]))
+    }
+
+    /// What a node that joins is opened with: what the others are.
+    pub(super) fn newcomer(&self, node: NodeId) -> Setup {
+        let like = self.nodes.values().next().expect("a cluster has nodes");
+        Setup { node, founding: false, ..like.setup.clone() }
+    }
+
+    /// Starts a node with empty disks.
+    pub(super) fn add(&mut self, setup: Setup) {
+        let (node, shards) = (setup.node, self.nodes.values().next().map_or(1, |like| like.faults.len()));
+        self.nodes.insert(node, Process::new(setup, (0..shards).map(|_| SimDisk::new()).collect()));
+        self.restart(node);
     }
 
     /// Plans a change of the latest layout, and makes it known to every node that runs. Whoever starts later hears of it

@@ -1,9 +1,9 @@
 //! Nodes that gossip, and those that join.
 
-use super::{Process, Sim};
+use super::Sim;
 use crate::ids::NodeId;
 use crate::members::Introduce;
-use crate::node::Node;
+use crate::node::{Node, Setup};
 use crate::ring::{Layout, Member};
 use crate::sim::disk::SimDisk;
 
@@ -21,13 +21,8 @@ impl Sim {
     /// If there is such a node, or the settings don't go together.
     pub fn join(&mut self, member: Member) {
         assert!(!self.nodes.contains_key(&member.node), "{} is there", member.node);
-        let like = self.nodes.values().next().expect("a cluster has nodes");
-        let mut setup = like.setup.clone();
-        (setup.node, setup.founding) = (member.node, false);
-        setup.membership = Some(introduce(&member, &self.layout));
-        let disks = (0..like.faults.len()).map(|_| SimDisk::new()).collect();
-        self.nodes.insert(member.node, Process::new(setup, disks));
-        self.restart(member.node);
+        let membership = Some(introduce(&member, &self.layout));
+        self.add(Setup { membership, ..self.newcomer(member.node) });
     }
 
     /// Does something to a running node beside what clients and peers ask of it: an operator's act. It is in no
