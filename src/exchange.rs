@@ -10,14 +10,14 @@ use std::sync::Arc;
 use crate::dots::DotSet;
 use crate::ids::Start;
 use crate::merkle::{Level, Nodes, Tree, differing_keys};
-use crate::message::{Keys, Question, Records, Surveyed};
+use crate::message::{Keys, Question, Records, Standing, Surveyed};
 use crate::mutant::{self, Mutant};
 
 /// A full exchange in progress.
 #[derive(Debug)]
 pub(crate) struct FullExchange {
     life: (Start, u32),
-    whole: bool,
+    standing: Standing,
     opening: Arc<DotSet>,
     /// The lower of the two trees' depths.
     common: u8,
@@ -50,7 +50,7 @@ impl FullExchange {
         let differs = own.summary().short() != surveyed.root;
         Self {
             life,
-            whole: surveyed.whole,
+            standing: surveyed.standing,
             opening: surveyed.clock,
             common: own.depth().min(surveyed.depth),
             levels: if differs { vec![Nodes::root()] } else { Vec::new() },
@@ -62,9 +62,14 @@ impl FullExchange {
         }
     }
 
-    /// The clock that this side takes in at the end, and whether the other side lacks nothing that it had once.
-    pub(crate) fn opening(&self) -> (&Arc<DotSet>, bool) {
-        (&self.opening, self.whole)
+    /// The clock that this side takes in at the end, and what the other side's copy can be relied on for.
+    pub(crate) fn opening(&self) -> (&Arc<DotSet>, Standing) {
+        (&self.opening, self.standing)
+    }
+
+    /// The start of the other side's with which it began.
+    pub(crate) const fn start(&self) -> Start {
+        self.life.0
     }
 
     /// Whether what is said comes from the life in which the exchange began: another knows nothing of the clock.

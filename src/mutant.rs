@@ -195,6 +195,18 @@ mutants! {
     DeleteWhilePending = "delete-while-pending",
     /// A former owner drops its copy without asking.
     DeleteUncovered = "delete-uncovered",
+    /// What was acknowledged to a put before it was sent again for other layouts counts still.
+    OldRoundCounts = "old-round-counts",
+    /// An owner to be counts what it collected of an owner that had lost something.
+    CollectUnwhole = "collect-unwhole",
+    /// An owner to be counts the copy that it made before anybody was fenced.
+    CopyCounts = "copy-counts",
+    /// A fence is answered before the promise is durable.
+    FenceUnsynced = "fence-unsynced",
+    /// A copy that no layout names takes writes.
+    GoingTakesWrites = "going-takes-writes",
+    /// An acknowledgement or an answer of a store counts that the layout doesn't name.
+    AnyStoreCounts = "any-store-counts",
 }
 
 #[cfg(feature = "mutants")]

@@ -42,8 +42,14 @@ fn seeds_that_nobody_has_run_keep_every_promise() {
 }
 
 #[test]
+fn seeds_that_change_layouts_keep_every_promise() {
+    all_hold(Settings::ELASTIC);
+    all_hold(Settings::ELASTIC + fresh());
+}
+
+#[test]
 fn the_same_story_is_the_same_run() {
-    for seed in 0..40 {
+    for seed in (0..40).chain(Settings::ELASTIC..Settings::ELASTIC + 20) {
         let (one, two) = (play(&Story::draw(seed)), play(&Story::draw(seed)));
         assert_eq!((one.trace, one.events), (two.trace, two.events), "seed {seed}");
     }

@@ -190,7 +190,9 @@ impl Detector {
 
     /// This one is the node itself, or nobody whose end would matter: it is never probed and never suspected.
     pub fn ignore(&mut self, peer: usize) {
-        self.peers[peer].ignored = true;
+        let peer = &mut self.peers[peer];
+        // Whoever is not probed would be suspected for ever.
+        (peer.ignored, peer.suspected, peer.waiting, peer.tries) = (true, false, None, 0);
         self.due = self.next_due(self.last_quiet);
     }
 

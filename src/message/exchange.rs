@@ -128,11 +128,21 @@ impl Item {
     }
 }
 
+/// What a copy can be relied on for.
+#[derive(Clone, Copy, PartialEq, Eq, Debug, Serialize, Deserialize)]
+pub(crate) enum Standing {
+    /// It has lost something that it had acknowledged, and is being filled.
+    Lost,
+    /// It lacks nothing that it had once, nor what others had before it was made.
+    Whole,
+    /// It is being filled for the first time, and lacks nothing that it has acknowledged.
+    New,
+}
+
 /// A partition at the opening of a full exchange.
 #[derive(Clone, PartialEq, Eq, Debug, Serialize, Deserialize)]
 pub(crate) struct Surveyed {
-    /// Whether it lacks nothing that it had once.
-    pub(crate) whole: bool,
+    pub(crate) standing: Standing,
     pub(crate) clock: Arc<DotSet>,
     pub(crate) root: Short,
     pub(crate) depth: u8,

@@ -218,7 +218,7 @@ mod tests {
     use crate::hash::Secret;
     use crate::ids::{Actor, ClusterId, Dot, KeyspaceId, LayoutId, NodeId, RequestId, Start};
     use crate::merkle::Short;
-    use crate::message::{HintItem, Item, Probe, WriteRule};
+    use crate::message::{HintItem, Item, Probe, Standing, WriteRule};
 
     const IDENTITY: Identity = Identity { cluster: ClusterId(5), secret: Secret::new([1; 16]) };
     const REQUEST: RequestId = RequestId { start: Start(1), number: 1 };
@@ -293,7 +293,7 @@ mod tests {
             told(Answer::Page(Page { clock: clock(), exact: true, items: items(), more: false })),
             told(Answer::Records(Records { clock: clock(), items: items(), done: 1 })),
             told(Answer::Surveyed(Surveyed {
-                whole: true,
+                standing: Standing::Whole,
                 clock: clock(),
                 root: Short::default(),
                 depth: 0,

@@ -32,7 +32,9 @@ mod headed;
 mod membership;
 mod moving;
 
-pub(crate) use exchange::{Answer, Ask, Compare, Compared, Item, Keys, Mark, Page, Question, Records, Surveyed, Told};
+pub(crate) use exchange::{
+    Answer, Ask, Compare, Compared, Item, Keys, Mark, Page, Question, Records, Standing, Surveyed, Told,
+};
 pub(crate) use headed::{Headed, Whose};
 pub(crate) use membership::PROTOCOLS;
 pub(crate) use moving::{MoveStep, Moving, Settled};

@@ -6,7 +6,7 @@ use serde::{Deserialize, Serialize};
 
 use crate::ballot::{Refused, Sets};
 use crate::dots::DotSet;
-use crate::ids::{LayoutId, PartitionId, StoreId};
+use crate::ids::{LayoutId, PartitionId, Start, StoreId};
 use crate::wire::list;
 
 /// A step of the change of one partition.
@@ -29,13 +29,14 @@ pub(crate) enum MoveStep {
     Ready,
     /// Promise this layout.
     Fence,
-    /// It is promised. What is decided here and sealed for above it; and whether nothing is missing here that once was,
-    /// so that the state is worth collecting.
+    /// It is promised. What is decided here and sealed for above it; and whether nothing is missing here that was
+    /// acknowledged here, so that the state is worth collecting. That of a copy which is new is, too: it says what it has
+    /// not acknowledged.
     Fenced {
         floor: LayoutId,
         #[serde(deserialize_with = "list")]
         seals: Vec<LayoutId>,
-        whole: bool,
+        has_all: bool,
     },
     /// The sender holds it, and has collected these.
     Held {
@@ -50,12 +51,15 @@ pub(crate) enum MoveStep {
     Refused(Refused),
     /// It is decided.
     Decided,
-    /// Does your clock cover this, which is all that a former owner has?
-    Cover { clock: Arc<DotSet>, changes: u64 },
+    /// Have you all that a former owner has? That is what this clock speaks for, if it is `settled`. `changes` says which
+    /// state of it that is, as of its `start`.
+    Cover { clock: Arc<DotSet>, settled: bool, start: Start, changes: u64 },
     /// It does, or it doesn't.
     Covered { changes: u64, covers: bool },
     /// An owner to be is on its way to be ready.
     Copying,
+    /// Which layout is decided there? The sender knows that this one is.
+    Asking,
 }
 
 /// A layout is decided in all partitions that the sender owns; or in all there are.
@@ -80,6 +84,7 @@ impl Moving {
             MoveStep::Held { closure } => closure.len(),
             MoveStep::Refused(refused) => refused.seals.len(),
             MoveStep::Copying
+            | MoveStep::Asking
             | MoveStep::Ready
             | MoveStep::Fence
             | MoveStep::Seal

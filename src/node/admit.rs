@@ -8,6 +8,7 @@ use crate::ballot::{Owner, Reason, Refused, Sets};
 use crate::change::{Ballots, Step};
 use crate::error::{Refusal, StorageError};
 use crate::ids::{LayoutId, NodeId, PartitionId, StoreId};
+use crate::mutant::{self, Mutant};
 use crate::storage::{Batch, Storage, Stored};
 
 /// What a store has promised, partition by partition: of those that it owns or owned.
@@ -140,6 +141,9 @@ impl<S: Storage> Shard<S> {
     /// for at the others once, and then dropped.
     pub(super) fn is_serving(&self, partition: PartitionId) -> bool {
         let Some(ballots) = self.votes.get(partition) else { return !self.shared.elastic };
+        if mutant::is(Mutant::GoingTakesWrites) {
+            return true;
+        }
         let me = self.me();
         let mut counting = ballots.seals().iter().copied().chain([ballots.floor(), ballots.promise()]);
         // Who doesn't know what one says is not to be the judge of it.
@@ -210,18 +214,33 @@ impl<S: Storage> Shard<S> {
     /// Something was heard of the layouts of a partition.
     pub(super) fn heard_of(&mut self, partition: PartitionId, from: NodeId, heard: Heard) {
         for layout in heard.unknown {
-            self.notices.push_back(Notice::Wanted(layout, from));
+            self.want_layout(partition, layout, from);
         }
         if !heard.changed {
             return;
         }
+        self.raise_vote(partition);
+        self.live_layouts_changed(partition);
+    }
+
+    /// It is not known what a layout says that `from` has spoken of, be it this node before it was started again.
+    fn want_layout(&mut self, partition: PartitionId, layout: LayoutId, from: NodeId) {
+        if from != self.shared.node {
+            return self.notices.push_back(Notice::Wanted(layout, from));
+        }
+        let others = self.topology.latest().owners(partition).iter().filter(|node| **node != from);
+        self.notices.extend(others.map(|&node| Notice::Wanted(layout, node)));
+    }
+
+    /// That a layout is decided is a fact, whoever tells it.
+    pub(super) fn raise_vote(&mut self, partition: PartitionId) {
         let floor = self.topology.floor(partition);
-        // That a layout is decided is a fact, whoever tells it.
         if let Some(ballots) = self.votes.get(partition).filter(|ballots| ballots.floor() < floor) {
             let step = ballots.decided(floor);
-            let _ = self.vote(partition, step);
+            if self.vote(partition, step).is_err() {
+                self.move_failed(partition);
+            }
         }
-        self.live_layouts_changed(partition);
     }
 
     pub(super) fn layout_differs(&mut self, from: NodeId) {
@@ -231,9 +250,12 @@ impl<S: Storage> Shard<S> {
 
     /// A refusal as a peer is told it, with what it must know of the partition's layouts: whoever takes this node for an
     /// owner may not know that it is none any more.
-    pub(super) fn refuse(&self, partition: PartitionId, barred: Barred) -> (Refusal, Option<Box<Refused>>) {
+    pub(super) fn refuse(&mut self, partition: PartitionId, barred: Barred) -> (Refusal, Option<Box<Refused>>) {
         match barred {
-            Barred::Behind(refused) => (Refusal::Layout(self.topology.floor(partition)), Some(refused)),
+            Barred::Behind(refused) => {
+                self.counters.behind += 1;
+                (Refusal::Layout(self.topology.floor(partition)), Some(refused))
+            }
             Barred::Refused(refusal) => {
                 let sets = self.topology.sets(partition);
                 let knows = refusal == Refusal::NotAnOwner && self.shared.elastic;

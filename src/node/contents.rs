@@ -121,6 +121,11 @@ impl Control {
         self.members.contents.refusals
     }
 
+    /// A layout that is at hand.
+    pub(super) fn layout(&self, id: LayoutId) -> Option<&Arc<Layout>> {
+        self.members.contents.get(id)
+    }
+
     /// Asks a node for a layout that it has, unless it is at hand. One question for a layout is open at a time.
     pub(super) fn want(&mut self, id: LayoutId, from: NodeId, now: Time, out: &mut impl FnMut(Output)) {
         let contents = &mut self.members.contents;
@@ -146,7 +151,7 @@ impl Control {
 
     /// Answers a node that lacks a layout, if it is at hand.
     pub(super) fn give(&self, id: LayoutId, counts: Option<&Arc<Layout>>, to: NodeId, out: &mut impl FnMut(Output)) {
-        if let Some(layout) = self.members.contents.get(id).or(counts) {
+        if let Some(layout) = self.layout(id).or(counts) {
             out(Output::Send(to, Message::LayoutGiven(Arc::clone(layout))));
         }
     }

@@ -4,15 +4,17 @@
 //! each other changes, never data: what a shard suspects or lacks, what answered a probe, and layouts.
 
 use std::collections::BTreeMap;
+use std::sync::Arc;
 use std::time::Duration;
 
 use rand::rngs::Xoshiro256PlusPlus;
 use rand::{RngExt, SeedableRng};
 
-use super::Output;
 use super::membership::Members;
+use super::{Node, Output};
 use crate::ids::{LayoutId, NodeId, RequestId, Start};
 use crate::message::{Message, Probe};
+use crate::storage::Storage;
 use crate::time::{Time, micros};
 
 /// What a shard tells the control part.
@@ -112,5 +114,36 @@ impl Control {
             return None;
         }
         self.probes.values().map(|pending| pending.due).min()
+    }
+}
+
+/// Between the data and the control part.
+impl<S: Storage> Node<S> {
+    /// What the shards have noticed goes to the control part.
+    pub(super) fn exchange_notices(&mut self) {
+        let mut at_hand = Vec::new();
+        let out = &mut self.control_out;
+        for shard in &mut self.shards {
+            while let Some(notice) = shard.notice() {
+                if let Notice::Wanted(layout, _) = notice
+                    && let Some(layout) = self.control.layout(layout)
+                {
+                    at_hand.push(Arc::clone(layout));
+                    continue;
+                }
+                self.control.notice(notice, self.now.time, &mut |output| out.push(output));
+            }
+        }
+        if !at_hand.is_empty() {
+            // What a shard forgot, since nothing that it knew of went by it.
+            for layout in at_hand {
+                self.shards.iter_mut().for_each(|shard| shard.learn_layout(self.now, &layout));
+            }
+            return self.exchange_notices();
+        }
+        let out = &mut self.control_out;
+        if self.control.deadline().is_some_and(|due| due <= self.now.time) {
+            self.control.wake(self.now.time, &mut |output| out.push(output));
+        }
     }
 }

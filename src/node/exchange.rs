@@ -15,7 +15,9 @@ use crate::dots::DotSet;
 use crate::error::CompareError;
 use crate::exchange::{FullExchange, Mistaken};
 use crate::ids::{NodeId, PartitionId, Start, Ticket};
-use crate::message::{Answer, Ask, Compare, Compared, Item, Message, Page, Question, Records, Repair, Surveyed, Told};
+use crate::message::{
+    Answer, Ask, Compare, Compared, Item, Message, Page, Question, Records, Repair, Standing, Surveyed, Told,
+};
 use crate::mutant::{self, Mutant};
 use crate::request::Reply;
 use crate::status::{Agreement, Debt};
@@ -111,7 +113,7 @@ impl Exchanges {
 }
 
 /// Of a partition's pairs only those with these owners stay.
-fn keep_pairs<T>(pairs: &mut BTreeMap<(PartitionId, NodeId), T>, partition: PartitionId, others: &[NodeId]) {
+pub(super) fn keep_pairs<T>(pairs: &mut BTreeMap<(PartitionId, NodeId), T>, partition: PartitionId, others: &[NodeId]) {
     let of_partition = (partition, NodeId(0))..=(partition, NodeId(u64::MAX));
     let all: Vec<_> = pairs.range(of_partition).map(|(&pair, _)| pair).collect();
     for pair in all.into_iter().filter(|(_, node)| !others.contains(node)) {
@@ -288,6 +290,7 @@ impl<S: Storage> Shard<S> {
     pub(super) fn begin_move_exchange(&mut self, partition: PartitionId, peer: NodeId, purpose: MoveExchange) {
         let (question, losses) = (Question::Survey, self.replica.losses(partition));
         let purpose = Some(purpose);
+        self.counters.move_exchanges += 1;
         let exchange = Exchange { purpose, ..Exchange::new(peer, partition, losses, question) };
         let number = self.operations.add(Operation::Exchange(Box::new(exchange)), self.now.time);
         self.exchanges.running.insert(partition, number);
@@ -557,11 +560,13 @@ impl<S: Storage> Shard<S> {
         if next.is_some() && !mutant::is(Mutant::OpeningBeforeRecords) {
             return Ok(next);
         }
-        let (opening, whole) = full.opening();
+        let ((opening, standing), start) = (full.opening(), full.start());
         let opening = Arc::clone(opening);
         let was_refilling = self.replica.is_refilling(partition);
         let needed = self.needed_for_refill(partition);
-        let closed = self.replica.close(&mut self.storage, partition, &opening, (peer, whole), needed);
+        // One that was an owner, or is to be one, may lack what W owners have.
+        let owner = self.topology.owners(partition).contains(&peer).then_some((peer, standing == Standing::Whole));
+        let closed = self.replica.close(&mut self.storage, partition, &opening, owner, needed);
         match closed {
             Ok(stored) => {
                 self.lanes.wrote(&stored);
@@ -569,7 +574,7 @@ impl<S: Storage> Shard<S> {
                     self.lanes.reveal(Output::Event(Event::PartitionRefilled(partition)));
                 }
                 if let Some(purpose) = purpose {
-                    self.move_exchanged(partition, peer, whole, purpose);
+                    self.move_exchanged(partition, peer, standing, start, purpose);
                 }
             }
             Err(error) => self.storage_failed(error),

@@ -69,8 +69,8 @@ pub enum Kept {
     Unknown,
     /// This later layout was promised: whoever goes for it may come to collect.
     Promised(LayoutId),
-    /// The clock doesn't speak yet for so many keys of it.
-    Unsettled(u64),
+    /// It was damaged, and what of it can be read still is being looked through.
+    Salvaging,
     /// These owners have not confirmed that they have all of it.
     Unconfirmed(Vec<NodeId>),
 }

@@ -61,7 +61,8 @@ impl<S: Storage> Shard<S> {
         let Some(Operation::Forward(forward)) = self.operations.get_mut(number) else { return };
         let Some(owner) = owner.filter(|_| forward.tried.len() < 3) else {
             let Some(Operation::Forward(forward)) = self.operations.remove(number) else { return };
-            let reply_to = ReplyTo::Client { ticket: forward.ticket, merged: forward.merges > 0 };
+            let first = forward.tried.is_empty();
+            let reply_to = ReplyTo::Client { ticket: forward.ticket, merged: forward.merges > 0, first };
             return self.coordinate(reply_to, forward.key, forward.update, forward.rule, forward.deadline);
         };
         let first = forward.tried.is_empty();
@@ -172,10 +173,11 @@ impl<S: Storage> Shard<S> {
     pub(super) fn forward_due(&mut self, number: u64) {
         let Some(Operation::Forward(forward)) = self.operations.get_mut(number) else { return };
         let (last, deadline) = (forward.tried.last().copied(), forward.deadline);
-        let (rule, tried) = (forward.rule, forward.tried.clone());
+        let (rule, tried, key) = (forward.rule, forward.tried.clone(), forward.key.clone());
         if let Some(node) = last {
             self.check(node);
         }
+        self.owners_are_silent(self.partition(&key));
         if self.now.time < deadline {
             return self.forward_to_next(number, None);
         }

@@ -110,6 +110,8 @@ impl<S: Storage> Shard<S> {
             }
         };
         self.counters.hints_kept += 1;
+        // Whoever asked may not know that it owns nothing any more.
+        self.handoff.is_stale |= self.shared.elastic && !self.topology.is_owner(target, self.partition(key));
         Ok(stored)
     }
 
@@ -127,9 +129,8 @@ impl<S: Storage> Shard<S> {
     fn find_strays(&mut self) {
         self.handoff.is_stale = false;
         let before = std::mem::replace(&mut self.handoff.strays, strays(&self.hints, &self.topology));
-        let new: Vec<NodeId> = self.handoff.strays.difference(&before).copied().collect();
-        // A batch that is on its way to one that owns nothing any more would be sent to it for ever.
-        for target in new {
+        // A batch that is on its way to one that owns nothing any more, or not yet, would be sent to it for ever.
+        for target in &before | &self.handoff.strays {
             if let Some(number) = self.handoff.running.get(&target).copied() {
                 self.end_delivery(number);
             }

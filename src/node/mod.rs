@@ -189,6 +189,16 @@ pub struct Counters {
     pub exchanged_needed: u64,
     /// Exchanges over the trees.
     pub full_exchanges: u64,
+    /// Exchanges that were begun for partitions that change hands.
+    pub move_exchanges: u64,
+    /// Requests refused because they knew too little of layouts.
+    pub behind: u64,
+    /// Requests that it sent again because other layouts count than before.
+    pub sent_again: u64,
+    /// Partitions that were to come here by a layout, and then by a later one.
+    pub superseded: u64,
+    /// Partitions for which it has collected what was sealed for beside what was decided.
+    pub rivals: u64,
     /// Layouts that came and can't be ones of this cluster: they have another number of copies or partitions.
     pub layouts_refused: u64,
 }
@@ -349,18 +359,6 @@ impl<S: Storage> Node<S> {
                 let part = Compare { request: compare.request, layout: compare.layout, marks };
                 self.shards[shard].message(now, from, peer, Message::Compare(part));
             }
-        }
-    }
-
-    fn exchange_notices(&mut self) {
-        let out = &mut self.control_out;
-        for shard in &mut self.shards {
-            while let Some(notice) = shard.notice() {
-                self.control.notice(notice, self.now.time, &mut |output| out.push(output));
-            }
-        }
-        if self.control.deadline().is_some_and(|due| due <= self.now.time) {
-            self.control.wake(self.now.time, &mut |output| out.push(output));
         }
     }
 
@@ -672,6 +670,11 @@ impl Counters {
         self.exchanged += other.exchanged;
         self.exchanged_needed += other.exchanged_needed;
         self.full_exchanges += other.full_exchanges;
+        self.move_exchanges += other.move_exchanges;
+        self.behind += other.behind;
+        self.sent_again += other.sent_again;
+        self.superseded += other.superseded;
+        self.rivals += other.rivals;
         self.layouts_refused += other.layouts_refused;
     }
 }

@@ -160,7 +160,7 @@ impl<S: Storage> Shard<S> {
         };
         let update = Arc::new(update);
         if self.replica.owns(partition) && self.is_serving(partition) {
-            let reply_to = ReplyTo::Client { ticket: plan.ticket, merged: false };
+            let reply_to = ReplyTo::Client { ticket: plan.ticket, merged: false, first: true };
             self.coordinate(reply_to, plan.key, update, plan.rule, plan.deadline);
         } else {
             self.forward(plan.ticket, plan.key, update, plan.rule, plan.deadline, plan.context.route());
@@ -182,6 +182,8 @@ impl<S: Storage> Shard<S> {
         if self.replica.owns(partition) && self.is_serving(partition) {
             match self.admit(&mut reply_to, &key, &mut update) {
                 Ok(stored) => local = Some(stored),
+                // It was handed to others before this node came to own the key, and they may have it.
+                Err(_) if matches!(reply_to, ReplyTo::Client { first: false, .. }) => {}
                 Err(error) => return self.put_refused(reply_to, error),
             }
         }
@@ -231,6 +233,7 @@ impl<S: Storage> Shard<S> {
     /// more. Whoever has it loses nothing by having it twice: it is the same dot.
     fn send_again(&mut self, number: u64) {
         let Some(Operation::Put(put)) = self.operations.get(number) else { return };
+        self.counters.sent_again += 1;
         let (key, rule, round) = (put.key.clone(), put.rule, put.round + 1);
         let partition = self.partition(&key);
         let admitted = if self.replica.owns(partition) { self.admit_own(partition) } else { None };
@@ -278,7 +281,7 @@ impl<S: Storage> Shard<S> {
     fn admit(&mut self, reply_to: &mut ReplyTo, key: &Key, update: &mut Arc<Update>) -> Result<Stored, AdmitError> {
         let partition = self.partition(key);
         // A write that others may have stored already can't be changed or refused any more.
-        let bound = matches!(reply_to, ReplyTo::Peer { first: false, .. });
+        let bound = matches!(reply_to, ReplyTo::Client { first: false, .. } | ReplyTo::Peer { first: false, .. });
         let cap = if bound { Cap::NONE } else { self.shared.cap(key.keyspace()) };
         let joined =
             self.of_partition(partition, |replica, storage| replica.admit(storage, partition, key, update, cap));
@@ -357,7 +360,7 @@ impl<S: Storage> Shard<S> {
         let Some(number) = self.operation_number(reply.request) else { return };
         let now = self.now.time;
         let Some(Operation::Put(put)) = self.operations.get_mut(number) else { return };
-        if reply.round != put.round {
+        if reply.round != put.round && !mutant::is(Mutant::OldRoundCounts) {
             return;
         }
         let asked = put.machine.asked_at(from);
@@ -376,7 +379,8 @@ impl<S: Storage> Shard<S> {
         match reply.result {
             Ok(()) => {
                 let (layouts, elastic) = (&put.layouts, self.shared.elastic);
-                put.machine.stored_in(from, |at| !elastic || member_store(&layouts[at], from) == reply.store);
+                let any = !elastic || mutant::is(Mutant::AnyStoreCounts);
+                put.machine.stored_in(from, |at| any || member_store(&layouts[at], from) == reply.store);
             }
             Err(_) if mutant::is(Mutant::CountRefusals) => put.machine.stored(from),
             Err(refusal) => self.with_put(number, |machine, roster, orders| {
@@ -410,13 +414,17 @@ impl<S: Storage> Shard<S> {
 
     pub(super) fn put_due(&mut self, number: u64) {
         let (now, patience) = (self.now.time, self.shared.patience());
-        if let Some(Operation::Put(put)) = self.operations.get(number)
-            && put.again.is_some_and(|again| again <= now)
-        {
+        let Some(Operation::Put(put)) = self.operations.get(number) else { return };
+        let partition = self.partition(&put.key);
+        let is_over = put.sets != self.topology.sets(partition) && !put.machine.is_answered();
+        if is_over || put.again.is_some_and(|again| again <= now) {
             self.send_again(number);
         }
         let mut silent = Vec::new();
         self.with_put(number, |machine, roster, orders| silent = machine.late(roster, now, patience, orders));
+        if !silent.is_empty() {
+            self.owners_are_silent(partition);
+        }
         for node in silent {
             self.check(node);
         }
@@ -476,7 +484,7 @@ impl<S: Storage> Shard<S> {
 
     fn answer_put(&mut self, reply_to: ReplyTo, key: &Key, update: &Update, outcome: PutOutcome) {
         match reply_to {
-            ReplyTo::Client { ticket, merged } => {
+            ReplyTo::Client { ticket, merged, .. } => {
                 let result = match outcome {
                     PutOutcome::Done { owners, fallbacks, only_here } => {
                         let context = self.seen_by_writer(key, update, self.shared.node, merged);

@@ -156,6 +156,10 @@ impl<S: Storage> Shard<S> {
             return;
         }
         let Ok(partition) = self.check_owner(&repair.key) else { return };
+        if self.moves.is_going(partition) {
+            // The others look whether they have all that it has: with each news they would begin again.
+            return;
+        }
         if mutant::is(Mutant::RepairOverwrites) {
             self.overwrite(partition, &repair.key, &repair.live);
         }

@@ -20,6 +20,8 @@ pub(super) struct Settling {
     told: BTreeMap<LayoutId, BTreeSet<NodeId>>,
     /// When this node looks at its own part again; none if all is decided.
     due: Option<Time>,
+    /// Which members were asked last whether all is decided.
+    turn: usize,
 }
 
 impl Settling {
@@ -51,9 +53,30 @@ impl<S: Storage> Node<S> {
         let Some(counter) = self.counter(&latest) else { return };
         if counter == self.shared.node {
             self.part_is_settled(counter, &latest);
+            self.ask_some(&latest);
         } else {
-            let settled = Settled { layout: latest.id(), everywhere: false };
-            self.control_out.push(Output::Send(counter, Message::Settled(settled)));
+            self.tell_part(counter, latest.id());
+        }
+    }
+
+    fn tell_part(&mut self, to: NodeId, layout: LayoutId) {
+        self.control_out.push(Output::Send(to, Message::Settled(Settled { layout, everywhere: false })));
+    }
+
+    /// Who has forgotten by a start that a layout is decided, and counts, waits for parts that nobody tells any more: some
+    /// members at a time hear its own, and whoever knows the whole tells it.
+    fn ask_some(&mut self, layout: &Layout) {
+        const AT_ONCE: usize = 3;
+        if layout.id() == self.layout().id() {
+            return;
+        }
+        let members = layout.members();
+        for _ in 0..AT_ONCE.min(members.len()) {
+            self.settling.turn = (self.settling.turn + 1) % members.len();
+            let node = members[self.settling.turn].node;
+            if node != self.shared.node {
+                self.tell_part(node, layout.id());
+            }
         }
     }
 

@@ -50,8 +50,9 @@ pub(super) enum Operation {
 /// Who is to be told how a write ended.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub(super) enum ReplyTo {
-    /// A client of this node; whether what is stored is no longer what it put, but a merge that it has not seen.
-    Client { ticket: Ticket, merged: bool },
+    /// A client of this node; whether what is stored is no longer what it put, but a merge that it has not seen; whether no
+    /// other node has seen its dot.
+    Client { ticket: Ticket, merged: bool, first: bool },
     /// A node that forwarded it; whether no other node has seen its dot.
     Peer { node: NodeId, request: RequestId, first: bool },
 }

@@ -150,6 +150,17 @@ impl Topology {
         (promised > sets.floor()).then_some(promised)
     }
 
+    /// Whether a ballot leads to where the highest layout is: as the goal, or as what others may take for it who have heard
+    /// of other promises. No other is worth to be gone for.
+    pub(super) fn is_wanted(&self, partition: PartitionId, ballot: LayoutId) -> bool {
+        let (highest, goal) = (self.latest(), self.goal(partition));
+        let leads_there = || {
+            let layout = self.layout_of(partition, ballot);
+            goal < Some(ballot) && layout.is_some_and(|layout| has_same_owners(layout, highest, partition))
+        };
+        ballot == highest.ballot(partition) || ballot == highest.id() || goal == Some(ballot) || leads_there()
+    }
+
     /// The layouts that count: the decided one first.
     pub(super) fn live(&self, partition: PartitionId) -> &[Arc<Layout>] {
         match self.heard.get(&partition) {
@@ -199,6 +210,14 @@ impl Topology {
         let layout = self.layout_of(partition, ballot)?;
         let is_it = owner(who.node, member_store(layout, who.node)) == who;
         Some(is_it && layout.owns(who.node, partition))
+    }
+
+    /// Whether a layout that may count yet names a node, with this store, as an owner.
+    pub(super) fn is_named_by_any(&self, partition: PartitionId, who: Owner) -> bool {
+        let floor = self.floor(partition);
+        let is_it = |layout: &Layout| owner(who.node, member_store(layout, who.node)) == who;
+        let mut later = self.layouts.values().filter(|layout| layout.id() >= floor);
+        later.any(|layout| layout.owns(who.node, partition) && is_it(layout))
     }
 
     /// Somebody has said which layouts count in a partition.

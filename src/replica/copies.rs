@@ -5,9 +5,28 @@ use std::ops::{ControlFlow, RangeInclusive};
 use super::life::{Life, Refill};
 use super::partition::{Partition, prefix};
 use super::{Replica, state_mut};
+#[cfg(feature = "sim")]
+use super::{load, partition::object_name};
+#[cfg(feature = "sim")]
+use crate::causality::Record;
 use crate::error::StorageError;
 use crate::ids::PartitionId;
+#[cfg(feature = "sim")]
+use crate::key::Key;
 use crate::storage::{Batch, Space, Storage, Stored};
+
+/// The record of a key as it stands in a storage, whoever has that open: an empty one if there is no copy. What lives
+/// that have ended have left is not looked at.
+#[cfg(feature = "sim")]
+pub(crate) fn record_in<S: Storage>(storage: &S, partition: PartitionId, key: &Key) -> Result<Record, StorageError> {
+    let (life, mut record) = (Life::load(storage, partition)?, Record::default());
+    if !life.dropped {
+        let mut name = Vec::new();
+        object_name(&mut name, partition, life.incarnation(), key);
+        load(storage, &name, &mut record)?;
+    }
+    Ok(record)
+}
 
 impl Replica {
     /// Makes room for a copy of a partition of which there is none: others will fill it, and until then it counts in no
@@ -88,7 +107,7 @@ impl Replica {
     ) -> Result<Stored, StorageError> {
         let state = state_mut(&mut self.partitions, partition);
         self.batch.clear();
-        let life = Life { refill: Some(Refill::default()), ..state.life.clone() };
+        let life = Life { refill: state.life.refill.as_ref().map(Refill::anew), ..state.life.clone() };
         life.put(&mut self.batch, partition);
         let stored = Stored::write(storage, &self.batch)?;
         state.life = life;
@@ -111,6 +130,11 @@ impl Replica {
     /// For how many keys the clock doesn't speak yet.
     pub(crate) fn unsettled_of(&self, partition: PartitionId) -> u64 {
         self.state(partition).unsettled
+    }
+
+    /// Whether records of lives that have ended are being looked through still.
+    pub(crate) fn is_salvaging(&self, partition: PartitionId) -> bool {
+        !self.state(partition).old.is_empty()
     }
 
     /// Whether the clock speaks for all that is there.

@@ -17,7 +17,7 @@ use crate::hash::{Purpose, hash};
 use crate::ids::{NodeId, PartitionId};
 use crate::key::Key;
 use crate::merkle::{KeyDigest, Nodes, Summary, Tree, digest};
-use crate::message::{Answer, Item, Keys, Mark, Page, Records, Surveyed};
+use crate::message::{Answer, Item, Keys, Mark, Page, Records, Standing, Surveyed};
 use crate::mutant::{self, Mutant};
 use crate::storage::{Space, Storage, Stored};
 
@@ -136,8 +136,8 @@ impl Replica {
             .collect();
         unsettled.sort_unstable();
         unsettled.dedup();
-        let (whole, clock) = (state.life.refill.is_none(), Arc::clone(&state.clock));
-        Ok(Some(Surveyed { whole, clock, root: tree.summary().short(), depth: tree.depth(), unsettled }))
+        let (standing, clock) = (state.life.standing(), Arc::clone(&state.clock));
+        Ok(Some(Surveyed { standing, clock, root: tree.summary().short(), depth: tree.depth(), unsettled }))
     }
 
     /// The partition's tree, unless it is being built, or there are records yet to be taken over.
@@ -356,13 +356,14 @@ impl Replica {
 
     /// Every key is as the other owner has it, or newer: the clock takes in what that one's reflected at the opening.
     ///
-    /// The caller has fetched what [`Replica::touched`] told. A partition that was being filled may be whole now.
+    /// The caller has fetched what [`Replica::touched`] told. A partition that is being filled may be whole then: only an
+    /// `owner` counts for that, whom W acknowledgements may have come from, and whether it has all that it ever had.
     pub(crate) fn close<S: Storage>(
         &mut self,
         storage: &mut S,
         partition: PartitionId,
         opening: &DotSet,
-        peer: (NodeId, bool),
+        owner: Option<(NodeId, bool)>,
         needed: (usize, usize),
     ) -> Result<Stored, StorageError> {
         let state = state_mut(&mut self.partitions, partition);
@@ -372,8 +373,8 @@ impl Replica {
         let added = clock.absorb(opening);
         put_clock(&mut self.batch, partition, state.incarnation, &clock, &added);
         let mut life = state.life.clone();
-        if let Some(refill) = &mut life.refill {
-            refill.complete(peer.0, peer.1);
+        if let (Some(refill), Some((owner, whole))) = (&mut life.refill, owner) {
+            refill.complete(owner, whole);
             if refill.is_full(needed.0, needed.1) {
                 life.refill = None;
             }
@@ -456,6 +457,11 @@ impl Replica {
     /// Whether it has lost something and is not filled again: it counts in no read.
     pub(crate) fn is_refilling(&self, partition: PartitionId) -> bool {
         self.state(partition).life.refill.is_some()
+    }
+
+    /// What the partition's copy can be relied on for.
+    pub(crate) fn standing(&self, partition: PartitionId) -> Standing {
+        self.state(partition).life.standing()
     }
 
     /// The partitions that have lost something and are not filled again.

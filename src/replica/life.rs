@@ -4,6 +4,7 @@ use std::collections::BTreeMap;
 
 use crate::error::StorageError;
 use crate::ids::{NodeId, PartitionId};
+use crate::message::Standing;
 use crate::mutant::{self, Mutant};
 use crate::storage::{Batch, Space, Storage};
 use crate::wire::{FormatError, Reader, checked, put_checksum, put_varint};
@@ -40,9 +41,20 @@ pub(super) struct Ended {
 #[derive(Clone, PartialEq, Eq, Debug, Default)]
 pub(crate) struct Refill {
     done: BTreeMap<NodeId, bool>,
+    /// Whether the copy is new: nothing that it had acknowledged is lost.
+    is_first: bool,
 }
 
 impl Refill {
+    fn first() -> Self {
+        Self { is_first: true, ..Self::default() }
+    }
+
+    /// Nobody has shown anything.
+    pub(super) fn anew(&self) -> Self {
+        Self { done: BTreeMap::new(), is_first: self.is_first }
+    }
+
     /// A full exchange with `peer` is complete; `whole` tells whether that one had everything.
     pub(crate) fn complete(&mut self, peer: NodeId, whole: bool) {
         *self.done.entry(peer).or_default() |= whole;
@@ -75,6 +87,7 @@ const LINE: &[u8] = b"losses";
 const VERSION: u8 = 1;
 /// In the place of whether it is being filled.
 const DROPPED: u8 = 2;
+const NEW: u8 = 3;
 
 impl Life {
     pub(super) fn load<S: Storage>(storage: &S, partition: PartitionId) -> Result<Self, StorageError> {
@@ -104,10 +117,18 @@ impl Life {
 
     /// The life of a copy that is to be filled by others, where there is none.
     pub(super) fn begin(&self) -> Self {
-        Self { refill: Some(Refill::default()), dropped: false, ..self.clone() }
+        Self { refill: Some(Refill::first()), dropped: false, ..self.clone() }
     }
 
-    /// version 1 · losses · whole, refilling or dropped (1) · count · { node (8) · whole (1) } · count · { old life } · crc32
+    pub(super) fn standing(&self) -> Standing {
+        match &self.refill {
+            None => Standing::Whole,
+            Some(refill) if refill.is_first => Standing::New,
+            Some(_) => Standing::Lost,
+        }
+    }
+
+    /// version 1 · losses · whole, refilling, dropped or new (1) · count · { node (8) · whole (1) } · count · { old life } · crc32
     pub(super) fn put(&self, batch: &mut Batch, partition: PartitionId) {
         let name = name(partition);
         batch.put_with(
@@ -117,7 +138,17 @@ impl Life {
                 let start = out.len();
                 out.push(VERSION);
                 put_varint(out, self.losses.into());
-                out.push(if self.dropped { DROPPED } else { u8::from(self.refill.is_some()) });
+                out.push(match self.standing() {
+                    Standing::Whole => {
+                        if self.dropped {
+                            DROPPED
+                        } else {
+                            0
+                        }
+                    }
+                    Standing::Lost => 1,
+                    Standing::New => NEW,
+                });
                 let done = self.refill.as_ref().map(|refill| &refill.done);
                 put_varint(out, done.map_or(0, BTreeMap::len) as u64);
                 for (node, &whole) in done.into_iter().flatten() {
@@ -140,10 +171,11 @@ impl Life {
             version => return Err(FormatError::Version(version)),
         }
         let losses = u32::try_from(reader.varint()?).map_err(|_| FormatError::Number)?;
-        let (refilling, dropped) = match reader.byte()? {
-            DROPPED => (false, true),
-            0 => (false, false),
-            1 => (true, false),
+        let (refill, dropped) = match reader.byte()? {
+            DROPPED => (None, true),
+            0 => (None, false),
+            1 => (Some(Refill::default()), false),
+            NEW => (Some(Refill::first()), false),
             _ => return Err(FormatError::Content("a life that is of no kind")),
         };
         let mut done = BTreeMap::new();
@@ -158,7 +190,7 @@ impl Life {
             old.push(Ended { incarnation, is_believed: number & 1 == 1 });
         }
         reader.end()?;
-        Ok(Self { losses, refill: refilling.then_some(Refill { done }), dropped, old })
+        Ok(Self { losses, refill: refill.map(|refill| Refill { done, ..refill }), dropped, old })
     }
 }
 

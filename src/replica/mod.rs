@@ -9,6 +9,8 @@ mod log;
 mod partition;
 mod salvage;
 
+#[cfg(feature = "sim")]
+pub(crate) use copies::record_in;
 pub(crate) use exchange::Portion;
 pub(crate) use life::put_lost;
 

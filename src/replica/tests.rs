@@ -14,7 +14,7 @@ use crate::exchange::FullExchange;
 use crate::ids::{Actor, Dot, NodeId, PartitionId, Start};
 use crate::key::Key;
 use crate::merkle::Nodes;
-use crate::message::{Answer, Item, Keys, Question};
+use crate::message::{Answer, Item, Keys, Question, Standing};
 use crate::ring::{Layout, Member, plan_first};
 use crate::storage::{Batch, MemoryStorage, Space, Storage};
 
@@ -223,7 +223,10 @@ impl Full {
         let Some(question) = self.exchange.next() else {
             let (opening, whole) = self.exchange.opening();
             let opening = DotSet::clone(opening);
-            let _ = b.replica.close(&mut b.storage, P, &opening, (self.peer, whole), (2, 2)).unwrap();
+            let _ = b
+                .replica
+                .close(&mut b.storage, P, &opening, Some((self.peer, whole == Standing::Whole)), (2, 2))
+                .unwrap();
             return Went::Complete;
         };
         let answer = match &question {

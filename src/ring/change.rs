@@ -90,8 +90,8 @@ impl Change {
     /// Another store for a member, whose zone and weight stay: its disk was wiped or exchanged. It keeps its partitions,
     /// and each of them is copied to it from another owner. If nothing else is asked for, nothing else changes.
     ///
-    /// What the old store held isn't counted on: where only such stores had a write, it is lost
-    /// ([`Plan::possible_loss`](super::Plan::possible_loss)).
+    /// The old store is gone for good ([`Layout::gone`]), and what it held isn't counted on: where only such stores had a
+    /// write, it is lost ([`Plan::possible_loss`](super::Plan::possible_loss)).
     #[must_use]
     pub fn renew(mut self, node: NodeId, store: StoreId) -> Self {
         self.named.push(node);
@@ -119,6 +119,15 @@ impl Change {
     pub fn gone(mut self, node: NodeId) -> Self {
         self = self.leave(node);
         self.gone.push(node);
+        self
+    }
+
+    /// Declares an owner gone for good by the store that a layout names for it, be it this one or one before: a change that
+    /// waits for who has left already goes on without it. Else as [`gone`](Self::gone).
+    #[must_use]
+    pub fn gone_with(mut self, node: NodeId, store: Option<StoreId>) -> Self {
+        self.members.retain(|member| member.node != node || member.store != store);
+        self.lost.push((node, store));
         self
     }
 
@@ -196,6 +205,12 @@ impl Change {
         if let Some(node) = gone.chain(replaced).next() {
             return Err(PlanError::StillWanted { node });
         }
+        // Who stays with another store is renewed, however it was said.
+        let is_renewed = |before: &&Member| wanted(before.node).is_some_and(|member| member.store != before.store);
+        change.lost.extend(current.members().iter().filter(is_renewed).map(|before| (before.node, before.store)));
+        change.lost.sort_unstable();
+        change.lost.dedup();
+        change.gone.retain(|&node| wanted(node).is_none());
         let mut sides: Vec<NodeId> = change.replaced.iter().flat_map(|&(old, new)| [old, new]).collect();
         sides.sort_unstable();
         if let Some(pair) = sides.windows(2).find(|pair| pair[0] == pair[1]) {

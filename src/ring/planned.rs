@@ -38,8 +38,9 @@ pub struct Plan {
     /// What could have been done and wasn't, and why.
     pub left_alone: Vec<LeftAlone>,
     pub(super) change: Change,
-    /// And the same owners gone.
     pub(super) same_members: bool,
+    /// Whether nobody is declared gone whom the layout before did not.
+    pub(super) same_gone: bool,
 }
 
 /// A copy of a partition that is made.
@@ -224,15 +225,15 @@ impl Plan {
     /// Whether nothing would change: no owner, no order, no member, nobody who is gone.
     #[must_use]
     pub fn is_empty(&self) -> bool {
-        self.moves.is_empty() && self.reordered == 0 && self.same_members
+        self.moves.is_empty() && self.reordered == 0 && self.same_members && self.same_gone
     }
 
     /// Whether it may be committed while the change before it isn't finished: only if that can't finish otherwise,
-    /// for members that are gone, replaced or renewed. Other changes wait, since a layout that is superseded again and again
-    /// is never reached.
+    /// for owners that are gone, or members that are replaced or renewed. Other changes wait, since a layout that is
+    /// superseded again and again is never reached.
     #[must_use]
     pub fn may_supersede(&self) -> bool {
-        !(self.gone.is_empty() && self.renewed.is_empty() && self.change.replaced().is_empty())
+        !(self.same_gone && self.change.replaced().is_empty())
     }
 
     /// The same plan with sizes: `sizes[p]` are the bytes of partition `p`. They change nothing about what is

@@ -197,7 +197,8 @@ fn describe(
         possible_loss,
         warnings,
         left_alone,
-        same_members: current.members() == layout.members() && current.gone() == layout.gone(),
+        same_members: current.members() == layout.members(),
+        same_gone: current.gone() == layout.gone(),
         change,
         layout,
     }

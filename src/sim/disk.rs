@@ -225,6 +225,31 @@ impl Storage for SimDisk {
     }
 }
 
+/// What a crash would leave of a disk, to be read by whoever sees everything.
+pub(super) struct Durable<'a>(pub(super) &'a SimDisk);
+
+impl Storage for Durable<'_> {
+    fn get(&self, space: Space, key: &[u8]) -> Result<Option<Bytes>, StorageError> {
+        let mut replaced = self.0.undo.iter().flatten();
+        match replaced.find(|(of, name, _)| (*of, &name[..]) == (space, key)) {
+            Some((_, _, before)) => Ok(before.clone()),
+            None => self.0.live.get(space, key),
+        }
+    }
+
+    fn write(&mut self, _: &Batch) -> Result<(), StorageError> {
+        Err(StorageError::Full)
+    }
+
+    fn scan(&self, _: Space, _: &[u8], _: &mut Visit<'_>) -> Result<(), StorageError> {
+        Err(StorageError::Read("values are looked up one by one".into()))
+    }
+
+    fn sync(&mut self) -> Result<(), StorageError> {
+        Ok(())
+    }
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -239,9 +264,11 @@ mod tests {
             disk.write(&batch).unwrap();
         };
         write(&mut disk, b"1");
+        assert_eq!(Durable(&disk).get(Space::Objects, b"k").unwrap(), None);
         disk.sync().unwrap();
         write(&mut disk, b"2");
         write(&mut disk, b"3");
+        assert_eq!(Durable(&disk).get(Space::Objects, b"k").unwrap(), Some("1!".into()));
         assert_eq!(disk.get(Space::Objects, b"k").unwrap(), Some("3!".into()));
         disk.crash();
         assert_eq!(disk.get(Space::Objects, b"k").unwrap(), Some("1!".into()));

@@ -2,6 +2,7 @@
 
 mod builder;
 mod changes;
+mod durable;
 mod faults;
 mod inspect;
 mod ledger;

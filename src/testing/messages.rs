@@ -162,14 +162,15 @@ impl Messages {
             MoveStep::Copying,
             MoveStep::Ready,
             MoveStep::Fence,
-            MoveStep::Fenced { floor: layout, seals, whole: true },
+            MoveStep::Fenced { floor: layout, seals, has_all: true },
             MoveStep::Held { closure },
             MoveStep::Seal,
             MoveStep::Sealed,
             MoveStep::Refused(refused),
             MoveStep::Decided,
-            MoveStep::Cover { clock, changes: u64::MAX },
+            MoveStep::Cover { clock, settled: true, start: Start(1), changes: u64::MAX },
             MoveStep::Covered { changes: 0, covers: true },
+            MoveStep::Asking,
         ];
         for (step, store) in steps.into_iter().zip([None, Some(StoreId(u128::MAX))].into_iter().cycle()) {
             messages.push(Message::Moving(Moving { partition, layout, store, step }));

@@ -1,12 +1,14 @@
 //! An owner to be: from the first copy to the decision.
 
-use super::{MoveExchange, PATIENCE};
+use super::{MoveExchange, PATIENCE, Said};
 use crate::ballot::{Group, Groups, Owner};
-use crate::change::Collected;
-use crate::ids::{LayoutId, NodeId, PartitionId};
-use crate::message::MoveStep;
+use crate::change::{Collected, Fenced};
+use crate::ids::{LayoutId, NodeId, PartitionId, Start};
+use crate::message::{MoveStep, Standing};
+use crate::mutant::{self, Mutant};
 use crate::node::control::Notice;
 use crate::node::shard::Shard;
+use crate::node::topology::{member_store, owner};
 use crate::node::{Event, Output};
 use crate::storage::{Batch, Storage};
 use crate::time::Time;
@@ -71,7 +73,10 @@ impl<S: Storage> Shard<S> {
         let Some(coming) = self.moves.coming.get_mut(&partition) else { return };
         // One that has nothing, or that is reading what it has, is not asked for ever.
         coming.tries += 1;
-        if let Some(&owner) = from.get(coming.tries % from.len().max(1)) {
+        let tries = coming.tries;
+        if let Some(&owner) = from.get(tries % from.len().max(1))
+            && self.is_time_for(partition, owner, Said::Copy)
+        {
             self.begin_move_exchange(partition, owner, MoveExchange::Copy(target));
         }
     }
@@ -87,11 +92,12 @@ impl<S: Storage> Shard<S> {
                 match coming.fenced.get(&me).cloned() {
                     Some(fenced) => coming.collect.joined(me, fenced),
                     // What it has is not worth collecting: asking itself again would not make it so.
-                    None if self.replica.is_refilling(partition) => {}
+                    None if self.replica.standing(partition) == Standing::Lost => {}
                     None => self.say_move(me.node, partition, target, MoveStep::Fence),
                 }
             } else if coming.fenced.contains_key(&wanted) {
-                if !self.exchanges.running.contains_key(&partition) && !self.is_suspected(wanted.node) {
+                let is_free = !self.exchanges.running.contains_key(&partition) && !self.is_suspected(wanted.node);
+                if is_free && self.is_time_for(partition, wanted.node, Said::Collect) {
                     self.begin_move_exchange(partition, wanted.node, MoveExchange::Collect(target));
                 }
             } else {
@@ -127,6 +133,7 @@ impl<S: Storage> Shard<S> {
                 self.replica.put_filled(&mut batch, partition);
                 let Ok((held, _)) = self.vote_in(partition, step, &batch) else { return };
                 self.replica.filled(partition);
+                self.counters.rivals += u64::from(closure.len() > 1);
                 self.hear_own(partition, self.shared.node);
                 held
             }
@@ -168,9 +175,7 @@ impl<S: Storage> Shard<S> {
     pub(super) fn take_decision(&mut self, partition: PartitionId, ballot: LayoutId, from: NodeId) {
         if let Some(ballots) = self.votes.get(partition).filter(|ballots| ballots.floor() < ballot) {
             let step = ballots.decided(ballot);
-            if self.vote(partition, step).is_err() {
-                return;
-            }
+            let _ = self.vote(partition, step);
         }
         let heard = self.topology.decided(partition, ballot);
         self.heard_of(partition, from, heard);
@@ -182,20 +187,32 @@ impl<S: Storage> Shard<S> {
         &mut self,
         partition: PartitionId,
         peer: NodeId,
-        whole: bool,
+        standing: Standing,
+        start: Start,
         purpose: MoveExchange,
     ) {
+        if let MoveExchange::Fetch(changes) = purpose {
+            return self.fetched(partition, peer, (start, changes));
+        }
+        let has_all = standing != Standing::Lost || mutant::is(Mutant::CollectUnwhole);
+        let floor = self.topology.floor(partition);
+        let of_peer = owner(peer, member_store(&self.topology.live(partition)[0], peer));
         let Some(coming) = self.moves.coming.get_mut(&partition) else { return };
         match purpose {
-            MoveExchange::Copy(target) if target == coming.target => coming.is_copied = true,
+            MoveExchange::Copy(target) if target == coming.target => {
+                coming.is_copied = true;
+                if mutant::is(Mutant::CopyCounts) {
+                    coming.collect.joined(of_peer, Fenced { layout: target, floor, seals: Vec::new() });
+                }
+            }
             // It may have lost something since it was fenced.
-            MoveExchange::Collect(target) if target == coming.target && whole => {
+            MoveExchange::Collect(target) if target == coming.target && has_all => {
                 let fenced = coming.fenced.iter().find(|(who, _)| who.node == peer);
                 if let Some((&who, fenced)) = fenced {
                     coming.collect.joined(who, fenced.clone());
                 }
             }
-            MoveExchange::Copy(_) | MoveExchange::Collect(_) => {}
+            MoveExchange::Copy(_) | MoveExchange::Collect(_) | MoveExchange::Fetch(_) => {}
         }
         self.moves.due = Some(self.now.time);
     }

@@ -3,11 +3,13 @@
 use std::collections::BTreeSet;
 use std::sync::Arc;
 
+use super::{MoveExchange, Said};
 use crate::ballot::Owner;
 use crate::change::Keep;
 use crate::dots::DotSet;
-use crate::ids::{LayoutId, NodeId, PartitionId};
+use crate::ids::{LayoutId, NodeId, PartitionId, Start};
 use crate::message::MoveStep;
+use crate::node::exchange::keep_pairs;
 use crate::node::shard::Shard;
 use crate::node::{Event, Output};
 use crate::storage::Storage;
@@ -34,8 +36,10 @@ impl<S: Storage> Shard<S> {
         let awaited = |owner: &Owner| !confirmed.contains(owner) && !self.is_left_out(owner.node, since);
         let is_awaited = group.is_some_and(|group| group.owners().iter().any(awaited));
         match ballots.may_delete(self.me(), group, |owner| confirmed.contains(&owner)) {
-            Ok(()) if self.replica.is_settled(partition) && !is_awaited => self.drop_copy(partition),
-            Err(Keep::Owner | Keep::Pending) => {}
+            Ok(()) if !self.replica.is_salvaging(partition) && !is_awaited => self.drop_copy(partition),
+            Err(Keep::Owner) => {}
+            // Nobody waits for what is not collected any more: how it ended need not be told here.
+            Err(Keep::Pending) => self.ask_how_it_ended(partition),
             Ok(()) | Err(Keep::Uncovered { .. }) => {
                 let owners: Vec<NodeId> = group
                     .map(|group| {
@@ -44,17 +48,10 @@ impl<S: Storage> Shard<S> {
                     .into_iter()
                     .flatten()
                     .collect();
-                if !self.replica.is_settled(partition) {
-                    // What is not settled its clock doesn't speak for: it is told to one that owns it now.
-                    if let Some(owner) = owners.first() {
-                        self.want_exchange(partition, *owner, true);
-                        self.begin_waiting();
-                    }
-                    return;
-                }
                 for owner in owners {
                     let clock = Arc::clone(self.replica.clock(partition));
-                    self.say_move(owner, partition, floor, MoveStep::Cover { clock, changes });
+                    let (settled, start) = (self.replica.is_settled(partition), self.shared.actor.start);
+                    self.say_move(owner, partition, floor, MoveStep::Cover { clock, settled, start, changes });
                 }
             }
         }
@@ -86,6 +83,7 @@ impl<S: Storage> Shard<S> {
         }
         self.moves.going.remove(&partition);
         self.moves.forget_said(partition);
+        keep_pairs(&mut self.moves.fetched, partition, &[]);
         self.names.disown(partition);
         self.building_due.get_or_insert(self.now.time);
         self.lanes.reveal(Output::Event(Event::PartitionDropped(partition)));
@@ -96,8 +94,8 @@ impl<S: Storage> Shard<S> {
         from: NodeId,
         partition: PartitionId,
         layout: LayoutId,
-        clock: &DotSet,
-        changes: u64,
+        settled: Option<&DotSet>,
+        state: (Start, u64),
     ) {
         // That it asks by a layout says that it knows it to be decided.
         self.take_decision(partition, layout, from);
@@ -108,8 +106,21 @@ impl<S: Storage> Shard<S> {
         if !is_owner || self.topology.floor(partition) != layout || !self.replica.owns(partition) {
             return;
         }
-        let covers = clock.is_subset(self.replica.clock(partition));
-        self.answer_move(from, partition, layout, MoveStep::Covered { changes, covers });
+        // What is not settled no clock speaks for: it was fetched, or it is.
+        let covers = settled.is_some_and(|clock| clock.is_subset(self.replica.clock(partition)))
+            || self.moves.fetched.get(&(partition, from)) == Some(&state);
+        let is_free = !self.exchanges.running.contains_key(&partition) && !self.is_suspected(from);
+        if !covers && is_free && self.is_time_for(partition, from, Said::Collect) {
+            self.begin_move_exchange(partition, from, MoveExchange::Fetch(state.1));
+        }
+        self.answer_move(from, partition, layout, MoveStep::Covered { changes: state.1, covers });
+    }
+
+    /// All of a former owner's copy was fetched, as it was when it had changed so often.
+    pub(super) fn fetched(&mut self, partition: PartitionId, from: NodeId, state: (Start, u64)) {
+        self.moves.fetched.insert((partition, from), state);
+        let floor = self.topology.floor(partition);
+        self.answer_move(from, partition, floor, MoveStep::Covered { changes: state.1, covers: true });
     }
 
     pub(super) fn on_covered(&mut self, who: Owner, partition: PartitionId, changes: u64, covers: bool) {
@@ -117,13 +128,10 @@ impl<S: Storage> Shard<S> {
         if going.changes != changes {
             return;
         }
+        // Who lacks something fetches it, and is asked again.
         if covers {
             going.confirmed.insert(who);
             self.let_go(partition);
-        } else {
-            // It is told what it lacks.
-            self.want_exchange(partition, who.node, true);
-            self.begin_waiting();
         }
     }
 }

@@ -23,12 +23,13 @@ use std::sync::Arc;
 
 use super::admit::Barred;
 use super::control::Notice;
+use super::exchange::keep_pairs;
 use super::shard::Shard;
 use super::{Event, Output};
 use crate::ballot::{Owner, Sets};
 use crate::change::{Ballots, Drive, Fenced, Move};
 use crate::error::Refusal;
-use crate::ids::{LayoutId, NodeId, PartitionId};
+use crate::ids::{LayoutId, NodeId, PartitionId, Start};
 use crate::ring::Layout;
 use crate::storage::Storage;
 use crate::time::{Now, Time};
@@ -42,6 +43,10 @@ pub(super) struct Moves {
     said: BTreeMap<(PartitionId, NodeId, Said), Time>,
     /// Partitions whose floor has risen, and has not been acted upon.
     rose: BTreeSet<PartitionId>,
+    /// Partitions in which the disk failed at something that nobody asks for again.
+    failed: BTreeSet<PartitionId>,
+    /// The state of a former owner's copy that was fetched: its start, and how often it had changed.
+    fetched: BTreeMap<(PartitionId, NodeId), (Start, u64)>,
     /// When what waits is said again.
     pub(super) due: Option<Time>,
 }
@@ -82,6 +87,11 @@ enum Said {
     Held,
     Seal,
     Cover,
+    Asking,
+    /// An exchange to have a first copy, to collect, to be filled.
+    Copy,
+    Collect,
+    Fill,
 }
 
 /// So many times `Timing::handoff` owners wait for others that seem to be there and get nowhere. It takes but W of them,
@@ -96,12 +106,15 @@ pub(super) enum MoveExchange {
     Copy(LayoutId),
     /// To join what a fenced owner has.
     Collect(LayoutId),
+    /// To have all that a former owner has that has changed so often.
+    Fetch(u64),
 }
 
 impl Moves {
     pub(super) fn new() -> Self {
         let (coming, going, said) = (BTreeMap::new(), BTreeMap::new(), BTreeMap::new());
-        Self { coming, going, said, rose: BTreeSet::new(), due: None }
+        let (rose, failed, fetched) = (BTreeSet::new(), BTreeSet::new(), BTreeMap::new());
+        Self { coming, going, said, rose, failed, fetched, due: None }
     }
 
     fn forget_said(&mut self, partition: PartitionId) {
@@ -170,9 +183,33 @@ impl<S: Storage> Shard<S> {
 
     /// Goes for what the partition is to go for, if this node is an owner by it.
     fn pursue(&mut self, partition: PartitionId) {
+        self.give_up_superseded(partition);
         if let Some(goal) = self.topology.goal(partition) {
             self.begin_move(partition, goal);
         }
+    }
+
+    /// The latest layout may have a lower ballot than a rival of its parents, which is gone for here. If nobody has promised
+    /// that one it is given up; else the way to the latest leads over it.
+    fn give_up_superseded(&mut self, partition: PartitionId) {
+        let Some(coming) = self.moves.coming.get(&partition) else { return };
+        let (target, floor) = (coming.target, self.topology.floor(partition));
+        if self.topology.is_wanted(partition, target) {
+            return;
+        }
+        let is_own = self.votes.get(partition).is_some_and(|ballots| ballots.promise() >= target);
+        if is_own || !coming.fenced.is_empty() || self.topology.sets(partition).contains(target) {
+            if !self.topology.hear_of(partition, floor, std::iter::once(target)).changed {
+                return;
+            }
+        } else {
+            self.moves.coming.remove(&partition);
+            self.moves.forget_said(partition);
+            self.counters.superseded += 1;
+        }
+        // What was copied may be nobody's now.
+        self.moves.rose.insert(partition);
+        self.moves.due = Some(self.now.time);
     }
 
     /// A layout is decided in all partitions.
@@ -252,8 +289,7 @@ impl<S: Storage> Shard<S> {
             return;
         }
         if self.take_copy(partition, floor).is_err() {
-            // The disk failed; it is tried again when the layout is heard of again.
-            return;
+            return self.move_failed(partition);
         }
         let coming = Coming {
             target,
@@ -266,7 +302,7 @@ impl<S: Storage> Shard<S> {
             drive: Drive::new(target),
         };
         self.moves.forget_said(partition);
-        self.moves.coming.insert(partition, coming);
+        self.counters.superseded += u64::from(self.moves.coming.insert(partition, coming).is_some());
         self.moves.due = Some(self.now.time);
     }
 
@@ -274,6 +310,7 @@ impl<S: Storage> Shard<S> {
     pub(super) fn follow_floors(&mut self) {
         while let Some(partition) = self.moves.rose.pop_first() {
             let floor = self.topology.floor(partition);
+            keep_pairs(&mut self.moves.fetched, partition, &[]);
             if self.moves.coming.get(&partition).is_some_and(|coming| coming.target <= floor) {
                 self.moves.coming.remove(&partition);
                 self.moves.forget_said(partition);
@@ -284,7 +321,10 @@ impl<S: Storage> Shard<S> {
                 let anew = self.replica.refill_anew(&mut self.storage, partition);
                 match anew {
                     Ok(stored) => self.lanes.wrote(&stored),
-                    Err(error) => self.storage_failed(error),
+                    Err(error) => {
+                        self.storage_failed(error);
+                        self.move_failed(partition);
+                    }
                 }
             }
             self.live_layouts_changed(partition);
@@ -299,16 +339,15 @@ impl<S: Storage> Shard<S> {
         let floor = self.topology.floor(partition);
         if !self.replica.owns(partition) && self.topology.is_named(partition, floor, self.me()) == Some(true) {
             // The others have decided it without this one, which is filled by them.
-            if self.take_copy(partition, floor).is_ok() {
-                let me = self.shared.node;
-                for owner in self.topology.owners(partition).to_vec().into_iter().filter(|owner| *owner != me) {
-                    self.want_exchange(partition, owner, true);
-                }
-                self.begin_waiting();
+            if self.take_copy(partition, floor).is_err() {
+                self.move_failed(partition);
             }
         }
         if !self.replica.owns(partition) {
             return self.pursue(partition);
+        }
+        if self.shared.elastic && self.replica.is_refilling(partition) {
+            self.moves.due.get_or_insert(self.now.time + self.shared.timing.handoff);
         }
         // A copy that a later layout may want is kept.
         if self.is_serving(partition) || self.moves.is_coming(partition) {
@@ -360,16 +399,50 @@ impl<S: Storage> Shard<S> {
         }
     }
 
+    /// The disk failed at a step: it is tried again a while later.
+    pub(in crate::node) fn move_failed(&mut self, partition: PartitionId) {
+        self.moves.failed.insert(partition);
+        let again = self.now.time + self.shared.timing.handoff;
+        self.moves.due = Some(self.moves.due.map_or(again, |due| due.min(again)));
+    }
+
+    /// Asks the owners for all that they have, where this one is named and lacks it. It does not wait for the owners to
+    /// compare themselves: that may be far off.
+    fn fill(&mut self, partition: PartitionId) {
+        for owner in self.topology.owners(partition).to_vec() {
+            let wants = owner != self.shared.node && self.replica.wants(partition, owner);
+            if wants && self.is_time_for(partition, owner, Said::Fill) {
+                self.want_exchange(partition, owner, true);
+            }
+        }
+    }
+
+    /// The partitions that are decided to be this node's, and that it lacks something of.
+    fn partitions_to_fill(&self) -> Vec<PartitionId> {
+        let is_mine = |partition: &PartitionId| {
+            self.topology.is_named(*partition, self.topology.floor(*partition), self.me()) == Some(true)
+        };
+        self.replica.partitions_refilling().filter(is_mine).collect()
+    }
+
     /// Says again what was not answered.
     pub(super) fn move_on(&mut self) {
         self.moves.due = None;
+        for partition in std::mem::take(&mut self.moves.failed) {
+            self.hear_own(partition, self.shared.node);
+            self.raise_vote(partition);
+            self.moves.rose.insert(partition);
+        }
         self.follow_floors();
         let coming: Vec<_> = self.moves.coming.keys().copied().collect();
         coming.into_iter().for_each(|partition| self.advance(partition));
         let going: Vec<_> = self.moves.going.keys().copied().collect();
         going.into_iter().for_each(|partition| self.let_go(partition));
         self.follow_floors();
-        if !self.moves.coming.is_empty() || !self.moves.going.is_empty() {
+        let to_fill = self.partitions_to_fill();
+        to_fill.iter().for_each(|partition| self.fill(*partition));
+        self.begin_waiting();
+        if !self.moves.coming.is_empty() || !self.moves.going.is_empty() || !to_fill.is_empty() {
             let again = self.now.time + self.shared.timing.handoff;
             self.moves.due = Some(self.moves.due.map_or(again, |due| due.min(again)));
         }

@@ -66,7 +66,7 @@ impl<S: Storage> Shard<S> {
             let kept = match may_delete {
                 None | Some((_, Err(Keep::Owner))) => Kept::Unknown,
                 Some((promise, Err(Keep::Pending))) => Kept::Promised(promise),
-                _ if !self.replica.is_settled(partition) => Kept::Unsettled(self.replica.unsettled_of(partition)),
+                _ if self.replica.is_salvaging(partition) => Kept::Salvaging,
                 Some(_) => {
                     let owners = self.topology.owners(partition).iter().copied();
                     let is_confirmed = |node: &NodeId| going.confirmed.iter().any(|owner| owner.node == *node);

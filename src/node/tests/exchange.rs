@@ -5,7 +5,7 @@ use crate::config::Timing;
 use crate::error::Refusal;
 use crate::ids::{LayoutId, PartitionId};
 use crate::merkle::{Nodes, Rebuild, Tree};
-use crate::message::{Answer, Ask, Compared, Item, Keys, Page, Question, Records, Surveyed, Told};
+use crate::message::{Answer, Ask, Compared, Item, Keys, Page, Question, Records, Standing, Surveyed, Told};
 use crate::node::Output;
 
 const PEER: NodeId = NodeId(2);
@@ -126,7 +126,7 @@ impl Story {
 
     fn surveyed(&self, depth: u8, unsettled: Vec<u64>) -> Answer {
         let root = self.deep(40).summary().short();
-        Answer::Surveyed(Surveyed { whole: true, clock: Arc::new(foreign()), root, depth, unsettled })
+        Answer::Surveyed(Surveyed { standing: Standing::Whole, clock: Arc::new(foreign()), root, depth, unsettled })
     }
 
     /// The first question for keys.
@@ -290,7 +290,7 @@ fn records_of_another_partition_and_records_that_nobody_asked_for_are_not_taken(
         let root = story.own_root();
         let survey = story.survey();
         let surveyed = Answer::Surveyed(Surveyed {
-            whole: true,
+            standing: Standing::Whole,
             clock: Arc::new(foreign()),
             root,
             depth: 0,

@@ -158,6 +158,22 @@ actions! {
     Latest = "latest" { node }
     /// A node's clock is right again.
     RightTime = "right-time" { node }
+
+    /// Two new nodes start, and the next layout has them; these nodes (and nobody else) are told of it.
+    Join = "join" { node, other, told }
+    /// The next layout has a member less.
+    Leave = "leave" { node, told }
+    /// The next layout has a new node in the place of an old one.
+    Replace = "replace" { node, by, told }
+    /// The next layout has the owners that the latest one's parent had.
+    Abort = "abort" { told }
+    /// Two layouts come after one: with a new node, of which these nodes are told, and without a member, of which the
+    /// others are.
+    Rivals = "rivals" { nodes, node, leaver }
+    /// The next layout names the store that a node has now, in the place of one that was lost.
+    Renew = "renew" { node, told }
+    /// Every node that runs is told of all layouts.
+    Spread = "spread" { }
 }
 
 impl Action {
@@ -186,7 +202,48 @@ impl Action {
                 | Self::Heal { .. }
                 | Self::Mend { .. }
                 | Self::RightTime { .. }
+                | Self::Spread { .. }
         )
+    }
+
+    /// Whether it changes the layout.
+    #[must_use]
+    pub const fn is_change(&self) -> bool {
+        matches!(
+            self,
+            Self::Join { .. }
+                | Self::Leave { .. }
+                | Self::Replace { .. }
+                | Self::Abort { .. }
+                | Self::Rivals { .. }
+                | Self::Renew { .. }
+        )
+    }
+
+    /// The node of a request, or of a fault that may strike any.
+    pub(super) const fn anybody(&mut self) -> Option<&mut u64> {
+        match self {
+            Self::Get { node, .. }
+            | Self::Put { node, .. }
+            | Self::Delete { node, .. }
+            | Self::Update { node, .. }
+            | Self::List { node, .. }
+            | Self::Repeat { node, .. }
+            | Self::Crash { node, .. }
+            | Self::Stop { node }
+            | Self::Start { node }
+            | Self::Bounce { node, .. }
+            | Self::Pause { node, .. }
+            | Self::Slow { node, .. }
+            | Self::Clog { node, .. }
+            | Self::Cut { node, .. }
+            | Self::Isolate { node }
+            | Self::FailReads { node, .. }
+            | Self::FillDisk { node, .. }
+            | Self::FailSync { node, .. }
+            | Self::Mend { node } => Some(node),
+            _ => None,
+        }
     }
 
     /// Whether it takes from a node what it had made durable. What a cluster promises holds while at most one node
@@ -214,6 +271,7 @@ mod tests {
             Action::Put { client: 1, node: 2, key: 3, knows: 2, conditional: 0 },
             Action::Heal {},
             Action::Bridge { nodes: 7, bridge: 3 },
+            Action::Rivals { nodes: 5, node: 6, leaver: 2 },
         ] {
             assert_eq!(action.to_string().parse(), Ok(action));
         }

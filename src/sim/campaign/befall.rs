@@ -26,6 +26,11 @@ impl Player {
     /// Whether it took effect.
     pub(super) fn befall(&mut self, action: Action) -> Result<bool, Violation> {
         let time = Duration::from_micros;
+        let mut of = action;
+        if of.anybody().is_some_and(|node| !self.sim.members().contains(&NodeId(*node))) {
+            // A node that comes later in the story may have been left out of it.
+            return Ok(false);
+        }
         match action {
             Action::Crash { node, kept } => return self.crash(NodeId(node), kept as usize),
             Action::Stop { node } => return self.stop(NodeId(node)),
@@ -108,6 +113,13 @@ impl Player {
             }
             Action::Latest { node } => self.sim.set_clock(NodeId(node), Clock::Frozen(WallTime(u64::MAX))),
             Action::RightTime { node } => self.sim.skew(NodeId(node), 0),
+            Action::Join { .. }
+            | Action::Leave { .. }
+            | Action::Replace { .. }
+            | Action::Abort { .. }
+            | Action::Rivals { .. }
+            | Action::Renew { .. } => return Ok(self.rearrange(action)),
+            Action::Spread {} => self.sim.spread(),
             Action::Get { .. }
             | Action::Put { .. }
             | Action::Delete { .. }
@@ -195,6 +207,7 @@ impl Player {
     fn strike(&mut self, node: NodeId) {
         self.amnesia = true;
         self.struck.push((self.sim.now(), node));
+        self.placement.forget(node);
     }
 
     fn start_forgetful(&mut self, node: NodeId) -> Result<bool, Violation> {

@@ -66,9 +66,22 @@ const RARE: &[&str] = &[
     "nodes had several shards",
 ];
 
+/// What happens where layouts change alone.
+const CHANGES: &[&str] = &[
+    "partition changed hands",
+    "copy dropped",
+    "request refused for knowing too little of layouts",
+    "request sent again for other layouts",
+    "move given up for a later layout",
+    "rival collected",
+    "all changes came to an end",
+    "leaver stopped for good",
+    "former owner declared gone",
+];
+
 impl Default for Coverage {
     fn default() -> Self {
-        Self { met: Action::WORDS.iter().chain(RARE).map(|&word| (word, 0)).collect() }
+        Self { met: Action::WORDS.iter().chain(RARE).chain(CHANGES).map(|&word| (word, 0)).collect() }
     }
 }
 
@@ -76,6 +89,13 @@ impl Coverage {
     /// How often each was met, by name.
     pub fn iter(&self) -> impl Iterator<Item = (&'static str, u64)> {
         self.met.iter().map(|(&name, &count)| (name, count))
+    }
+
+    /// Whether it is met where layouts change alone.
+    #[must_use]
+    pub fn is_of_changes(name: &str) -> bool {
+        let changes = ["join", "leave", "replace", "abort", "rivals", "renew", "spread"];
+        CHANGES.contains(&name) || changes.contains(&name)
     }
 
     /// What was never met.
@@ -107,6 +127,10 @@ impl Coverage {
         self.count("record moved by an exchange", counters.exchanged_needed);
         self.count("full exchange", counters.full_exchanges);
         self.count("message that waited for a name", counters.unnamed);
+        self.count("request refused for knowing too little of layouts", counters.behind);
+        self.count("request sent again for other layouts", counters.sent_again);
+        self.count("move given up for a later layout", counters.superseded);
+        self.count("rival collected", counters.rivals);
     }
 
     pub(super) fn traffic(&mut self, traffic: Traffic) {
@@ -127,17 +151,18 @@ impl Coverage {
             Event::HintsDelivered(_) => self.count("all hints for a node delivered", 1),
             Event::PartitionLost(_) => self.count("partition lost something", 1),
             Event::PartitionRefilled(_) => self.count("partition refilled", 1),
-            Event::Joined(_) => self.count("member heard of", 1),
-            Event::Decided(_) => self.count("layout decided", 1),
+            Event::PartitionMoved(..) => self.count("partition changed hands", 1),
+            Event::PartitionDropped(_) => self.count("copy dropped", 1),
+            // No story declares a node gone, and none damages ballots.
             Event::LayoutDiffers(_)
+            | Event::Joined(_)
+            | Event::Decided(_)
             | Event::ReconcilerFailed(_)
             | Event::Leaving(_)
             | Event::Removed(_)
             | Event::Doubled(_)
             | Event::ProtocolDiffers(_)
             | Event::Proposed(_)
-            | Event::PartitionMoved(..)
-            | Event::PartitionDropped(_)
             | Event::PossibleLoss(..)
             | Event::VoteLost(_) => {}
         }

@@ -22,13 +22,18 @@ const QUIET: Duration = Duration::from_secs(5);
 /// What follows a request that has ended has come to its end, too.
 const AFTERWARDS: Duration = Duration::from_secs(3);
 /// Owners compare themselves so often at the end.
-const EXCHANGE: Duration = Duration::from_secs(3);
+pub(super) const EXCHANGE: Duration = Duration::from_secs(3);
 
 impl Player {
     /// Faults stop for the nodes of the core, and the others die for good: what the core can serve, it must.
     pub(super) fn core_serves(&mut self) -> Result<(), Violation> {
         let members = self.sim.members();
-        let is_core = |node: &NodeId| self.settings.core == 0 || self.settings.core >> (node.0 - 1) & 1 == 1;
+        let latest = std::sync::Arc::clone(self.sim.layout());
+        let bit = |node: &NodeId| (node.0 - 1) % self.settings.nodes;
+        // Who is no member any more is not to be missed.
+        let is_core = |node: &NodeId| {
+            latest.index_of(*node).is_some() && (self.settings.core == 0 || self.settings.core >> bit(node) & 1 == 1)
+        };
         let (core, dead): (Vec<_>, Vec<_>) = members.into_iter().partition(is_core);
         for &node in &dead {
             self.end_clone(node);
@@ -63,11 +68,14 @@ impl Player {
         // A fallback without room for hints is none.
         let has_room = self.settings.hint_bytes >= 1 << 20 && self.settings.large == 0;
         let fallbacks = self.settings.strict == 0 && has_room;
-        let standing = if fallbacks { owners.min(1) * core.len().saturating_sub(1) } else { owners };
+        // Who has come stands in for others when its layout is decided, which the dead may hold up.
+        let is_old = |node: &&NodeId| self.sim.layouts().iter().all(|layout| layout.index_of(**node).is_some());
+        let others = core.iter().filter(is_old).count().saturating_sub(1);
+        let standing = if fallbacks { owners.min(1) * others } else { owners };
         standing >= needed
     }
 
-    fn recover(&mut self, nodes: &[NodeId]) -> Result<(), Violation> {
+    pub(super) fn recover(&mut self, nodes: &[NodeId]) -> Result<(), Violation> {
         self.sim.heal();
         self.sim.network.jitter = Network::default().jitter;
         for &node in nodes {
@@ -157,8 +165,9 @@ impl Player {
         self.recover(&members)?;
         // Nobody reads and nobody writes: the owners become equal by themselves.
         if let Err(debts) = self.sim.try_heal_all() {
-            return broken(Property::Convergence, format!("not healed after ten minutes: {debts:?}"));
+            return broken(Property::Convergence, format!("not healed after ten minutes: {debts:?}{}", self.waits()));
         }
+        let members = if self.settings.elastic == 1 { self.stop_leavers()? } else { members };
         for key in 0..self.settings.keys as usize {
             self.all_hold_the_same(key)?;
         }

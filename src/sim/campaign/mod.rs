@@ -12,9 +12,12 @@
 
 mod action;
 mod befall;
+mod changes;
 mod coverage;
 mod finale;
 mod history;
+mod layouts;
+mod placement;
 mod player;
 mod property;
 mod shrink;
@@ -94,10 +97,14 @@ fn run(mut player: Player, story: &Story) -> (Run, Sim) {
     let start = player.sim.now();
     let result = player
         .play(&story.actions)
+        .and_then(|()| player.changes_end())
         .and_then(|()| player.core_serves())
         .and_then(|()| player.all_agree())
         .map(|()| player.forget_what_coordinators_lost())
         .and_then(|()| player.history.check(&story.settings, player.set_back));
+    // What never ends says nothing of what was read: that a read has missed something is the worse of the two.
+    let result =
+        result.or_else(|violation| player.history.check_reads(&story.settings, player.set_back).and(Err(violation)));
     let mut coverage = player.coverage;
     for node in player.sim.members() {
         if let Some(node) = player.sim.node(node) {

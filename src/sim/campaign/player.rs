@@ -6,6 +6,7 @@ use std::time::Duration;
 use super::action::Action;
 use super::coverage::Coverage;
 use super::history::{History, Number, Outcome, Read, Write};
+use super::placement::Placement;
 use super::property::{Property, Violation, broken};
 use super::story::{Reconciling, Settings, Story};
 use super::values::{VALUE, members, name, padded, text, union};
@@ -13,7 +14,7 @@ use crate::bytes::Bytes;
 use crate::causality::Context;
 use crate::config::{Durability, Limits, Mode, Quorum, Spread, Timing};
 use crate::error::{GetError, ListError, PutError};
-use crate::ids::{NodeId, Ticket, WriteId, ZoneId};
+use crate::ids::{NodeId, Ticket, WriteId};
 use crate::node::{Counters, Keyspace, Node};
 use crate::reconcile::{LastWriteWins, MergeBy};
 use crate::request::{Cursor, GetOptions, Page, PutOptions, Reply, Request, Versions, Written};
@@ -39,6 +40,7 @@ pub(super) struct Player {
     pub(super) turned_away: Vec<Number>,
     /// When which node lost what it had made durable.
     pub(super) struck: Vec<(Time, NodeId)>,
+    pub(super) placement: Placement,
     events: usize,
     started: Time,
 }
@@ -93,13 +95,13 @@ impl Player {
         if settings.large == 1 {
             (limits.value, limits.object) = (VALUE, 3 * VALUE);
         }
-        let zone = |node: u64| ZoneId((node % settings.zones.max(1)) as u32);
-        let member = |node| Member::new(NodeId(node)).zone(zone(node));
+        let member = |node| Member::new(NodeId(node)).zone(Self::zone(settings.zones, node));
         let mut coverage = Coverage::default();
         coverage.count("nodes had several shards", u64::from(settings.shards > 1));
         let exchange = if settings.exchange == 0 { Duration::MAX } else { Duration::from_micros(settings.exchange) };
         let builder = Sim::builder(settings.nodes, story.seed);
         let builder = if let Some(node) = record { builder.record(node) } else { builder };
+        let builder = if settings.elastic == 1 { builder.elastic() } else { builder };
         let sim = builder
             .members((1..=settings.nodes).map(member).collect())
             .keyspaces(vec![keyspace.clone()])
@@ -130,6 +132,7 @@ impl Player {
             keyspace,
             turned_away: Vec::new(),
             struck: Vec::new(),
+            placement: Placement::default(),
             events: 0,
         }
     }
@@ -141,6 +144,7 @@ impl Player {
             self.collect()?;
             self.hint_ledger()?;
             self.bounds()?;
+            self.placed()?;
             if action.is_request() {
                 self.ask(action);
             } else if self.befall(action)? {
@@ -198,7 +202,9 @@ impl Player {
             unreachable!("a request")
         };
         let (at, node) = (client as usize, NodeId(node));
-        if self.clients[at].waiting.is_some() || !self.sim.is_up(node) {
+        // A node that comes later in the story may have been left out of it.
+        let is_up = self.sim.members().contains(&node) && self.sim.is_up(node);
+        if self.clients[at].waiting.is_some() || !is_up {
             return;
         }
         self.coverage.count(action.word(), 1);

@@ -45,8 +45,24 @@ pub enum Property {
     Bounds,
     /// A core that can serve finishes what it is asked while the rest stays dead, and agrees.
     Liveness,
+    /// What a strict quorum had durably acknowledged is durable at as many owners by the latest layout that is decided
+    /// anywhere, at every moment. (One less where a node has lost its disk.)
+    Placement,
+    /// What a store has promised or knows to be decided never sinks, and nobody takes a ballot for another.
+    OneChain,
+    /// When all layouts were handed on and the faults have ended, the latest is decided everywhere, nothing is on its way,
+    /// and no more was copied than it takes.
+    ChangesEnd,
     /// No frame whose bits have flipped is taken for a message, and no request ends in an error that it should not.
     NoGarbage,
+}
+
+impl Property {
+    /// Whether it is broken by something that has happened, and not by something that has yet to.
+    #[must_use]
+    pub const fn is_safety(self) -> bool {
+        !matches!(self, Self::ChangesEnd | Self::Convergence | Self::Liveness | Self::HintsHome)
+    }
 }
 
 /// A property that did not hold, and how one can see it.
@@ -72,17 +88,27 @@ impl History {
     /// The first that doesn't.
     pub fn check(&self, settings: &Settings, set_back: bool) -> Verdict {
         let reconciling = settings.reconciling();
-        self.no_phantom()?;
+        self.check_reads(settings, set_back)?;
         if reconciling != Reconciling::Latest {
             self.no_lost_write()?;
-        }
-        if reconciling == Reconciling::Keep {
-            self.true_concurrency()?;
         }
         // A union holds what it has superseded, and at the sibling cap the latest is written anew, under another's name.
         let is_capped = settings.siblings <= 3 || settings.large == 1;
         if reconciling == Reconciling::Keep || (reconciling == Reconciling::Latest && !is_capped) {
             self.superseded_for_good()?;
+        }
+        Ok(())
+    }
+
+    /// Whether all that was read may have been, whatever is there at the end.
+    ///
+    /// # Errors
+    /// The first read that may not.
+    pub fn check_reads(&self, settings: &Settings, set_back: bool) -> Verdict {
+        let reconciling = settings.reconciling();
+        self.no_phantom()?;
+        if reconciling == Reconciling::Keep {
+            self.true_concurrency()?;
         }
         // A node that forgot what it had acknowledged is the exception that every quorum makes.
         if settings.is_register() && !set_back && reconciling == Reconciling::Keep {
@@ -97,7 +123,7 @@ impl History {
 
     /// Whether a write is among `shown`, or is superseded by one that is there or superseded itself. What is not
     /// refused may have happened, so it excuses; a delete is never seen, so it excuses by itself.
-    fn is_accounted_for(&self, number: Number, shown: &BTreeSet<Number>) -> bool {
+    pub(super) fn is_accounted_for(&self, number: Number, shown: &BTreeSet<Number>) -> bool {
         if shown.contains(&number) {
             return true;
         }

@@ -33,7 +33,8 @@ pub fn shrink(story: &Story, property: Property, mut tries: usize) -> Story {
         }
         length = length.div_ceil(2).max(1);
     }
-    let simpler: [Simplify; 6] = [
+    let simpler: [Simplify; 7] = [
+        |story| story.settings.elastic = 0,
         |story| story.settings.core = 0,
         |story| story.settings.shards = 1,
         |story| story.settings.encode = 0,

@@ -8,6 +8,7 @@ use rand::rngs::Xoshiro256PlusPlus;
 use rand::{RngExt, SeedableRng};
 
 use super::action::{Action, field, numbers};
+use super::changes;
 
 /// Everything that a run depends on: the same story runs the same way, byte for byte.
 #[derive(Clone, PartialEq, Eq, Debug)]
@@ -32,18 +33,23 @@ pub enum Reconciling {
 }
 
 macro_rules! settings {
-    ($($(#[$doc:meta])* $name:ident),*) => {
+    ($($(#[$doc:meta])* $name:ident),* ; $($(#[$later:meta])* $added:ident),*) => {
         /// A cluster and its clients, in numbers.
         #[derive(Clone, Copy, PartialEq, Eq, Debug)]
         #[non_exhaustive]
         pub struct Settings {
             $($(#[$doc])* pub $name: u64,)*
+            $($(#[$later])* pub $added: u64,)*
         }
 
         impl fmt::Display for Settings {
             fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
                 f.write_str("settings")?;
                 $(write!(f, concat!(" ", stringify!($name), "={}"), self.$name)?;)*
+                // Stories that were written down before these were thought of read as they did.
+                $(if self.$added > 0 {
+                    write!(f, concat!(" ", stringify!($added), "={}"), self.$added)?;
+                })*
                 Ok(())
             }
         }
@@ -52,7 +58,10 @@ macro_rules! settings {
             type Err = String;
             fn from_str(text: &str) -> Result<Self, String> {
                 let numbers = numbers(text.split_whitespace().skip(1))?;
-                Ok(Self { $($name: field(&numbers, stringify!($name))?),* })
+                Ok(Self {
+                    $($name: field(&numbers, stringify!($name))?,)*
+                    $($added: field(&numbers, stringify!($added)).unwrap_or(0),)*
+                })
             }
         }
     };
@@ -99,10 +108,16 @@ settings! {
     /// 1: for every third write its coordinator's disk is enough.
     relaxed,
     /// 1: values reach up to their bound, and few of them fill an object.
-    large
+    large;
+    /// 1: layouts change.
+    elastic
 }
 
 impl Settings {
+    /// Stories from this seed on change layouts. Which they are is no matter of chance, so that the others stay what they
+    /// were.
+    pub const ELASTIC: u64 = 1 << 40;
+
     /// How siblings become one value.
     #[must_use]
     pub const fn reconciling(&self) -> Reconciling {
@@ -120,7 +135,8 @@ impl Settings {
     }
 
     /// Draws a cluster: 3 to 12 nodes, N from 1 to 5, every R and W, sloppy and strict, 1 to 16 clients, few hot keys
-    /// or many, each way of reconciling. Three in four are small, since most mistakes show in small ones.
+    /// or many, each way of reconciling. Three in four are small, since most mistakes show in small ones. In one of three
+    /// layouts change.
     #[must_use]
     pub fn draw(seed: u64) -> Self {
         let mut rng = Xoshiro256PlusPlus::seed_from_u64(seed ^ 0x5e77);
@@ -149,6 +165,7 @@ impl Settings {
             zones: [1, 1, 2, 3][rng.random_range(0..4)],
             relaxed: u64::from(rng.random_range(0..4) == 0),
             large: u64::from(rng.random_range(0..8) == 0),
+            elastic: u64::from(seed >= Self::ELASTIC),
         }
     }
 }
@@ -171,8 +188,7 @@ impl Story {
         let mut actions = Vec::new();
         for _ in 0..count {
             if draw.rng.random_range(0..3) == 0 {
-                let fault = draw.fault();
-                actions.extend(fault.filter(wanted).map(|fault| (at, fault)));
+                actions.extend(draw.fault().map(|fault| (at, fault)));
             }
             actions.push((at, draw.request()));
             let pause = draw.rng.random_range(0..40_u64).pow(3);
@@ -180,6 +196,10 @@ impl Story {
             let long = if draw.rng.random_range(0..100) == 0 { 2_000_000 } else { 0 };
             at += Duration::from_micros(pause + long);
         }
+        if settings.elastic == 1 {
+            changes::add(seed, &settings, &mut actions);
+        }
+        actions.retain(|(_, action)| action.is_request() || wanted(action));
         Self { seed, settings, actions }
     }
 }
