@@ -8,6 +8,7 @@ use quorate::NodeId;
 
 use super::clients::Load;
 use super::script::{GLANCE, Phase, Run};
+use super::svg::{Panel, Sheet, round_up};
 use super::{grouped, load_of, percentile};
 
 /// Rates and percentiles are taken over so many glances.
@@ -26,20 +27,15 @@ const BYTES: &str = "#444";
 const NODES: [&str; 10] =
     ["#4a7fb5", "#6b9ac8", "#93b8da", "#3f8f5d", "#66ab7d", "#97c9a6", "#d0772a", "#e29a5a", "#f0bf92", "#8a63ad"];
 
-struct Panel {
-    top: f64,
-    bottom: f64,
-}
-
 struct Chart<'a> {
     run: &'a Run,
     ends: Duration,
-    out: String,
+    sheet: Sheet,
 }
 
 pub(crate) fn draw(load: &Load, run: &Run) -> String {
     let ends = run.phases.last().map_or(GLANCE, |phase| phase.to);
-    let mut chart = Chart { run, ends, out: String::new() };
+    let mut chart = Chart { run, ends, sheet: Sheet::open(1_160, 790, LEFT, RIGHT, ends) };
     chart.open(load);
     chart.shades();
     chart.load();
@@ -48,44 +44,27 @@ pub(crate) fn draw(load: &Load, run: &Run) -> String {
     chart.moved();
     chart.marks();
     chart.seconds();
-    chart.out.push_str("</svg>\n");
-    chart.out
+    chart.sheet.close()
 }
 
 impl Chart<'_> {
     fn open(&mut self, load: &Load) {
-        self.out.push_str(
-            "<svg xmlns=\"http://www.w3.org/2000/svg\" viewBox=\"0 0 1160 790\" width=\"1160\" height=\"790\" \
-             font-family=\"Helvetica, Arial, sans-serif\" font-size=\"12\">\n\
-             <rect width=\"1160\" height=\"790\" fill=\"white\"/>\n",
-        );
         let title = "A cluster grows from three nodes to nine and shrinks to four, under load";
-        self.text(LEFT, 28.0, "start", "font-size=\"18\" font-weight=\"bold\"", title);
+        self.sheet.text(LEFT, 28.0, "start", "font-size=\"18\" font-weight=\"bold\"", title);
         let below = format!(
             "N = 3, R = W = 2, strict; {} keys, {} reads and as many writes a second; simulated, each half second",
             grouped(load.keys),
             grouped(load.rate)
         );
-        self.text(LEFT, 46.0, "start", "fill=\"#555\"", &below);
+        self.sheet.text(LEFT, 46.0, "start", "fill=\"#555\"", &below);
         let numbers = "below the number of nodes: what the busiest of them handled a second";
-        self.text(LEFT, 61.0, "start", "fill=\"#555\"", numbers);
-    }
-
-    fn x(&self, at: Duration) -> f64 {
-        LEFT + (RIGHT - LEFT) * at.as_secs_f64() / self.ends.as_secs_f64()
+        self.sheet.text(LEFT, 61.0, "start", "fill=\"#555\"", numbers);
     }
 
     /// While the layout changes.
     fn shades(&mut self) {
         for phase in self.run.phases.iter().filter(|phase| phase.change.is_some()) {
-            let (x, width) = (self.x(phase.from), (self.x(phase.to) - self.x(phase.from)).max(2.0));
-            for Panel { top, bottom } in [LOAD, LATENCY, MOVED] {
-                let height = bottom - top;
-                let _ = writeln!(
-                    self.out,
-                    "<rect x=\"{x:.1}\" y=\"{top}\" width=\"{width:.1}\" height=\"{height}\" fill=\"#e6e6e6\"/>"
-                );
-            }
+            self.sheet.shade(phase.from, phase.to, 2.0, &[LOAD, LATENCY, MOVED], "#e6e6e6");
         }
     }
 
@@ -106,7 +85,7 @@ impl Chart<'_> {
         let rests = self.run.phases.iter().filter(|phase| phase.change.is_none());
         let mean = |phase: &Phase| phase.handled.values().sum::<u64>() as f64 / phase.seconds();
         // What a change takes at its peak is said in words, or else the rest would be too flat to be seen.
-        let top = round_up(rests.map(mean).fold(0.0, f64::max) * 1.4);
+        let top = round_up(rests.map(mean).fold(0.0, f64::max) * 1.6);
         let nodes: Vec<NodeId> = rates.last().map(|(_, rates)| rates.keys().copied().collect()).unwrap_or_default();
         let up_to =
             |rates: &BTreeMap<NodeId, f64>, node: NodeId| rates.range(..=node).map(|(_, rate)| rate).sum::<f64>();
@@ -117,24 +96,30 @@ impl Chart<'_> {
                 (*time, up_to(rates, node) - own)
             });
             let points: Vec<_> =
-                upper.chain(lower).map(|(time, rate)| (self.x(time), LOAD.y((rate / top).min(1.0)))).collect();
-            self.out.push_str("<polygon points=\"");
+                upper.chain(lower).map(|(time, rate)| (self.sheet.x(time), LOAD.y((rate / top).min(1.0)))).collect();
+            self.sheet.out.push_str("<polygon points=\"");
             for (x, y) in points {
-                let _ = write!(self.out, "{x:.1},{y:.1} ");
+                let _ = write!(self.sheet.out, "{x:.1},{y:.1} ");
             }
             let colour = NODES[at % NODES.len()];
-            let _ = writeln!(self.out, "\" fill=\"{colour}\" stroke=\"white\" stroke-width=\"0.8\"/>");
+            let _ = writeln!(self.sheet.out, "\" fill=\"{colour}\" stroke=\"white\" stroke-width=\"0.8\"/>");
         }
         for quarter in 0..=4 {
             let share = f64::from(quarter) / 4.0;
-            self.grid(LOAD.y(share), &grouped((top * share) as u64));
+            self.sheet.grid(LOAD.y(share), &grouped((top * share) as u64));
         }
-        self.upright(&LOAD, "messages and requests handled a second");
+        self.sheet.upright(24.0, &LOAD, "#333", "messages and requests handled a second");
         for peak in rates.chunk_by(|(_, a), (_, b)| (all(a) > top) == (all(b) > top)) {
             let most = peak.iter().map(|(_, rates)| all(rates)).fold(0.0, f64::max);
             if let (true, Some((at, _))) = (most > top, peak.last()) {
                 let text = format!("peak {}", grouped(most as u64));
-                self.text(self.x(*at) + 6.0, LOAD.top + 46.0, "start", "font-size=\"10\" fill=\"#333\"", &text);
+                self.sheet.text(
+                    self.sheet.x(*at) + 6.0,
+                    LOAD.top + 46.0,
+                    "start",
+                    "font-size=\"10\" fill=\"#333\"",
+                    &text,
+                );
             }
         }
         self.names(&nodes, top);
@@ -143,8 +128,8 @@ impl Chart<'_> {
     /// Each band is named wherever nothing changes and there is room.
     fn names(&mut self, nodes: &[NodeId], top: f64) {
         for phase in self.run.phases.iter().filter(|phase| phase.change.is_none()) {
-            let x = f64::midpoint(self.x(phase.from), self.x(phase.to));
-            if self.x(phase.to) - self.x(phase.from) < 24.0 {
+            let x = f64::midpoint(self.sheet.x(phase.from), self.sheet.x(phase.to));
+            if self.sheet.x(phase.to) - self.sheet.x(phase.from) < 24.0 {
                 continue;
             }
             let seconds = phase.seconds();
@@ -155,7 +140,7 @@ impl Chart<'_> {
                 below += rate;
                 if low - high > 11.0 {
                     let y = f64::midpoint(low, high) + 4.0;
-                    self.text(x, y, "middle", "font-size=\"11\" fill=\"#111\"", &node.to_string());
+                    self.sheet.text(x, y, "middle", "font-size=\"11\" fill=\"#111\"", &node.to_string());
                 }
             }
         }
@@ -165,21 +150,27 @@ impl Chart<'_> {
         let run = self.run;
         let mut row = 0;
         for phase in &run.phases {
-            let middle = f64::midpoint(self.x(phase.from), self.x(phase.to));
+            let middle = f64::midpoint(self.sheet.x(phase.from), self.sheet.x(phase.to));
             if phase.change.is_none() {
-                if self.x(phase.to) - self.x(phase.from) > 42.0 {
+                if self.sheet.x(phase.to) - self.sheet.x(phase.from) > 42.0 {
                     let most = grouped(load_of(phase).0 as u64);
-                    self.text(middle, LOAD.top + 14.0, "middle", "font-weight=\"bold\" fill=\"#333\"", &phase.name);
-                    self.text(middle, LOAD.top + 28.0, "middle", "font-size=\"11\" fill=\"#333\"", &most);
+                    self.sheet.text(
+                        middle,
+                        LOAD.top + 14.0,
+                        "middle",
+                        "font-weight=\"bold\" fill=\"#333\"",
+                        &phase.name,
+                    );
+                    self.sheet.text(middle, LOAD.top + 28.0, "middle", "font-size=\"11\" fill=\"#333\"", &most);
                 }
                 continue;
             }
             // In two rows: changes may be shorter than their names.
             row = 1 - row;
             let y = if row == 1 { 84.0 } else { 104.0 };
-            self.text(middle, y, "middle", "fill=\"#333\"", &phase.name);
+            self.sheet.text(middle, y, "middle", "fill=\"#333\"", &phase.name);
             let _ = writeln!(
-                self.out,
+                self.sheet.out,
                 "<line x1=\"{middle:.1}\" y1=\"{}\" x2=\"{middle:.1}\" y2=\"{}\" stroke=\"#999\" stroke-width=\"0.8\"/>",
                 y + 4.0,
                 LOAD.top
@@ -200,25 +191,27 @@ impl Chart<'_> {
         let to = 10_f64.powf(most.log10().ceil());
         let y = |value: f64| LATENCY.y(value.max(1.0).ln() / to.ln());
         for step in (0..6).map(|tens| 10_f64.powi(tens)).filter(|step| *step <= to) {
-            self.grid(y(step), &format!("{step} ms"));
+            self.sheet.grid(y(step), &format!("{step} ms"));
         }
-        self.upright(&LATENCY, "latency");
+        self.sheet.upright(24.0, &LATENCY, "#333", "latency");
         for (points, colour) in &lines {
-            self.line(points, y, colour);
+            self.sheet.line(points, y, colour, "1.6");
         }
         for (at, _) in &run.seen.errors {
             if *at < ends {
-                let x = self.x(*at);
+                let x = self.sheet.x(*at);
                 let (from, to) = (LATENCY.top, LATENCY.top + 8.0);
-                let _ =
-                    writeln!(self.out, "<line x1=\"{x:.1}\" y1=\"{from}\" x2=\"{x:.1}\" y2=\"{to}\" stroke=\"red\"/>");
+                let _ = writeln!(
+                    self.sheet.out,
+                    "<line x1=\"{x:.1}\" y1=\"{from}\" x2=\"{x:.1}\" y2=\"{to}\" stroke=\"red\"/>"
+                );
             }
         }
         let y = LATENCY.top - 8.0;
-        self.key(LEFT, y, TAIL, "99th percentile of all requests");
-        self.key(LEFT + 230.0, y, MEDIAN, "median");
+        self.sheet.key(LEFT, y, TAIL, "99th percentile of all requests");
+        self.sheet.key(LEFT + 230.0, y, MEDIAN, "median");
         let errors = format!("errors, as ticks at the top: {}", run.seen.errors.len());
-        self.text(RIGHT, y + 4.0, "end", "fill=\"#333\"", &errors);
+        self.sheet.text(RIGHT, y + 4.0, "end", "fill=\"#333\"", &errors);
     }
 
     fn moved(&mut self) {
@@ -230,89 +223,39 @@ impl Chart<'_> {
                 (pair[0].at + time / 2, bytes as f64 / 1024.0 / time.as_secs_f64().max(1e-9))
             })
             .collect();
-        let top = round_up(points.iter().map(|(_, value)| *value).fold(1.0, f64::max));
+        let top = round_up(points.iter().map(|(_, value)| *value).fold(1.0, f64::max) * 1.15);
         for half in 0..=2 {
             let share = f64::from(half) / 2.0;
-            self.grid(MOVED.y(share), &grouped((top * share) as u64));
+            self.sheet.grid(MOVED.y(share), &grouped((top * share) as u64));
         }
-        self.upright(&MOVED, "KiB a second");
-        self.line(&points, |value| MOVED.y(value / top), BYTES);
+        self.sheet.upright(24.0, &MOVED, "#333", "KiB a second");
+        self.sheet.line(&points, |value| MOVED.y(value / top), BYTES, "1.6");
         let name = "moved and repaired: exchanges between owners, hints, repairs after reads, agreement on changes";
-        self.key(LEFT, MOVED.top - 8.0, BYTES, name);
+        self.sheet.key(LEFT, MOVED.top - 8.0, BYTES, name);
     }
 
     /// Where a node went and came back.
     fn marks(&mut self) {
         for (at, name) in &self.run.marks {
-            let x = self.x(*at);
+            let x = self.sheet.x(*at);
             let _ = writeln!(
-                self.out,
+                self.sheet.out,
                 "<line x1=\"{x:.1}\" y1=\"{}\" x2=\"{x:.1}\" y2=\"{}\" stroke=\"{TAIL}\" stroke-dasharray=\"4 3\"/>",
                 LOAD.top + 34.0,
                 MOVED.bottom
             );
             let style = format!("fill=\"{TAIL}\" font-size=\"11\" transform=\"rotate(-90 {:.1} 172)\"", x - 4.0);
-            self.text(x - 4.0, 172.0, "end", &style, name);
+            self.sheet.text(x - 4.0, 172.0, "end", &style, name);
         }
     }
 
     fn seconds(&mut self) {
         let every = if self.ends > Duration::from_secs(60) { 10 } else { 5 };
         for second in (0..=self.ends.as_secs()).step_by(every) {
-            let x = self.x(Duration::from_secs(second));
-            self.text(x, MOVED.bottom + 18.0, "middle", "fill=\"#333\"", &second.to_string());
+            let x = self.sheet.x(Duration::from_secs(second));
+            self.sheet.text(x, MOVED.bottom + 18.0, "middle", "fill=\"#333\"", &second.to_string());
         }
         let below = "seconds; shaded: from the proposal of a change until every owner has all that it owns";
-        self.text(f64::midpoint(LEFT, RIGHT), 774.0, "middle", "fill=\"#333\"", below);
+        self.sheet.text(f64::midpoint(LEFT, RIGHT), 774.0, "middle", "fill=\"#333\"", below);
     }
-
-    fn key(&mut self, x: f64, y: f64, colour: &str, name: &str) {
-        let to = x + 26.0;
-        let _ = writeln!(
-            self.out,
-            "<line x1=\"{x:.1}\" y1=\"{y}\" x2=\"{to:.1}\" y2=\"{y}\" stroke=\"{colour}\" stroke-width=\"2\"/>"
-        );
-        self.text(x + 32.0, y + 4.0, "start", "fill=\"#333\"", name);
-    }
-
-    /// A horizontal line, and its name at the left.
-    fn grid(&mut self, y: f64, name: &str) {
-        let _ = writeln!(
-            self.out,
-            "<line x1=\"{LEFT}\" y1=\"{y:.1}\" x2=\"{RIGHT}\" y2=\"{y:.1}\" stroke=\"#888\" stroke-width=\"0.5\" stroke-opacity=\"0.4\"/>"
-        );
-        self.text(LEFT - 8.0, y + 4.0, "end", "fill=\"#333\"", name);
-    }
-
-    /// What an axis shows, along it.
-    fn upright(&mut self, panel: &Panel, name: &str) {
-        let y = f64::midpoint(panel.top, panel.bottom);
-        self.text(24.0, y, "middle", &format!("fill=\"#333\" transform=\"rotate(-90 24 {y})\""), name);
-    }
-
-    fn line(&mut self, points: &[(Duration, f64)], y: impl Fn(f64) -> f64, colour: &str) {
-        self.out.push_str("<polyline points=\"");
-        for &(at, value) in points {
-            let x = self.x(at);
-            let _ = write!(self.out, "{x:.1},{:.1} ", y(value));
-        }
-        let _ = writeln!(self.out, "\" fill=\"none\" stroke=\"{colour}\" stroke-width=\"1.6\"/>");
-    }
-
-    fn text(&mut self, x: f64, y: f64, anchor: &str, style: &str, text: &str) {
-        let _ = writeln!(self.out, "<text x=\"{x:.1}\" y=\"{y:.1}\" text-anchor=\"{anchor}\" {style}>{text}</text>");
-    }
-}
-
-impl Panel {
-    /// Where a share of the height is.
-    fn y(&self, share: f64) -> f64 {
-        self.bottom - (self.bottom - self.top) * share
-    }
-}
-
-/// To a number whose quarters are whole, with room above.
-fn round_up(value: f64) -> f64 {
-    let unit = 10_f64.powf(value.max(40.0).log10().floor()) / 2.5;
-    (value * 1.15 / unit).ceil() * unit
 }

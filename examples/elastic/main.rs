@@ -22,6 +22,8 @@ mod history;
 #[path = "../support/numbers.rs"]
 mod numbers;
 mod script;
+#[path = "../support/svg.rs"]
+mod svg;
 
 use std::path::PathBuf;
 use std::process::ExitCode;

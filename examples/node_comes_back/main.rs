@@ -16,6 +16,8 @@ mod chart;
 mod load;
 #[path = "../support/numbers.rs"]
 mod numbers;
+#[path = "../support/svg.rs"]
+mod svg;
 
 use std::path::PathBuf;
 use std::process::ExitCode;
