@@ -173,7 +173,7 @@ impl<S: Storage> Shard<S> {
             (self.topology.floor(partition), self.topology.live(partition)[..1].into());
         let Some(Operation::Get(get)) = self.operations.get_mut(number) else { return };
         self.counters.sent_again += 1;
-        (get.floor, get.layouts, get.again) = (floor, layouts, None);
+        (get.floor, get.layouts, get.again, get.waited) = (floor, layouts, None, true);
         let roster = self.shared.roster(&get.layouts, &self.topology.directory, &self.peers);
         self.asks.clear();
         get.machine = Getting::start(get.rule, partition, roster, self.now.time, &mut self.asks);

@@ -155,6 +155,7 @@ mod tests {
     use crate::hash::Secret;
     use crate::ids::{Actor, Dot, KeyspaceId, NodeId, Start};
     use crate::key::Key;
+    use crate::message::Standing;
     use crate::ring::{Layout, Member};
     use crate::storage::MemoryStorage;
 
@@ -176,6 +177,24 @@ mod tests {
         let entry = Entry { dot, write_id: None, expires: None, stamp: Stamp(1), value: Bytes::from("value") };
         let _ = replica.update(storage, PARTITION, &key, &Update::put(entry, &DotSet::new())).unwrap();
         key
+    }
+
+    /// Whom W acknowledgements can't have come from may be whole and lack what was acknowledged.
+    #[test]
+    fn a_new_copy_is_filled_by_owners_alone_and_has_lost_nothing() {
+        let mut storage = MemoryStorage::new();
+        let mut replica = open(&mut storage);
+        let _ = replica.drop_copy(&mut storage, PARTITION).unwrap();
+        let _ = replica.adopt(&mut storage, PARTITION, 0..=u64::MAX, 16).unwrap();
+        assert_eq!(replica.standing(PARTITION), Standing::New);
+        let opening = DotSet::of(Dot { actor: Actor { node: NodeId(2), start: Start(1) }, counter: 1 });
+        let _ = replica.close(&mut storage, PARTITION, &opening, None, (1, 2)).unwrap();
+        assert!(replica.is_refilling(PARTITION) && opening.is_subset(replica.clock(PARTITION)));
+        let _ = replica.refill_anew(&mut storage, PARTITION).unwrap();
+        let mut replica = open(&mut storage);
+        assert_eq!(replica.standing(PARTITION), Standing::New, "also after a start");
+        let _ = replica.close(&mut storage, PARTITION, &opening, Some((NodeId(2), true)), (1, 2)).unwrap();
+        assert_eq!(replica.standing(PARTITION), Standing::Whole);
     }
 
     #[test]

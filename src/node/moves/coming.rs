@@ -167,7 +167,7 @@ impl<S: Storage> Shard<S> {
         nodes.sort_unstable();
         nodes.dedup();
         for node in nodes.into_iter().filter(|node| *node != self.shared.node).collect::<Vec<_>>() {
-            self.say_move(node, partition, target, MoveStep::Decided);
+            self.answer_move(node, partition, target, MoveStep::Decided);
         }
         self.take_decision(partition, target, self.shared.node);
     }
@@ -212,7 +212,7 @@ impl<S: Storage> Shard<S> {
                     coming.collect.joined(who, fenced.clone());
                 }
             }
-            MoveExchange::Copy(_) | MoveExchange::Collect(_) | MoveExchange::Fetch(_) => {}
+            _ => {}
         }
         self.moves.due = Some(self.now.time);
     }

@@ -53,8 +53,7 @@ impl<S: Storage> Shard<S> {
                 return;
             }
             // It has not heard how it ended.
-            let floor = self.topology.floor(partition);
-            return self.say_move(from, partition, floor, MoveStep::Decided);
+            return self.tell_floor(from, partition);
         }
         if let MoveStep::Fenced { floor, seals, .. } = &step {
             // A former owner has nothing to show, but knows how it went on.

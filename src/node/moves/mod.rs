@@ -230,6 +230,7 @@ impl<S: Storage> Shard<S> {
         for partition in over.map(|(&partition, _)| partition).collect::<Vec<_>>() {
             // Nobody has promised it, and a later one is decided.
             self.moves.coming.remove(&partition);
+            self.moves.forget_said(partition);
             self.live_layouts_changed(partition);
         }
         self.follow_floors();
@@ -347,7 +348,7 @@ impl<S: Storage> Shard<S> {
             return self.pursue(partition);
         }
         if self.shared.elastic && self.replica.is_refilling(partition) {
-            self.moves.due.get_or_insert(self.now.time + self.shared.timing.handoff);
+            self.move_later();
         }
         // A copy that a later layout may want is kept.
         if self.is_serving(partition) || self.moves.is_coming(partition) {
@@ -399,9 +400,15 @@ impl<S: Storage> Shard<S> {
         }
     }
 
-    /// The disk failed at a step: it is tried again a while later.
+    /// The disk failed at a step: it is tried again a while later. Not where the vote is lost: a layout must give it back.
     pub(in crate::node) fn move_failed(&mut self, partition: PartitionId) {
-        self.moves.failed.insert(partition);
+        if !self.votes.void().contains(&partition) {
+            self.moves.failed.insert(partition);
+            self.move_later();
+        }
+    }
+
+    fn move_later(&mut self) {
         let again = self.now.time + self.shared.timing.handoff;
         self.moves.due = Some(self.moves.due.map_or(again, |due| due.min(again)));
     }
@@ -443,8 +450,7 @@ impl<S: Storage> Shard<S> {
         to_fill.iter().for_each(|partition| self.fill(*partition));
         self.begin_waiting();
         if !self.moves.coming.is_empty() || !self.moves.going.is_empty() || !to_fill.is_empty() {
-            let again = self.now.time + self.shared.timing.handoff;
-            self.moves.due = Some(self.moves.due.map_or(again, |due| due.min(again)));
+            self.move_later();
         }
     }
 }
