@@ -20,10 +20,10 @@ use crate::ring::{Member, plan_first};
 use crate::storage::{MemoryStorage, Space, Storage};
 use crate::time::{Now, Time, WallTime};
 
-const IDENTITY: Identity = Identity { cluster: ClusterId(1), secret: Secret::new([1; 16]) };
-const KEY: &[u8] = b"k";
+pub(super) const IDENTITY: Identity = Identity { cluster: ClusterId(1), secret: Secret::new([1; 16]) };
+pub(super) const KEY: &[u8] = b"k";
 
-fn now(seconds: u64) -> Now {
+pub(super) fn now(seconds: u64) -> Now {
     Now { time: Time(seconds * 1_000_000), wall: WallTime(seconds * 1_000_000) }
 }
 
@@ -40,7 +40,7 @@ fn open_with(limits: Limits, nodes: &[u64], storages: Vec<MemoryStorage>) -> Nod
     Node::open(setup, storages, Start(7), 1, now(0)).expect("it opens")
 }
 
-fn key() -> Key {
+pub(super) fn key() -> Key {
     Key::new(&IDENTITY.secret, Keyspace::new("default").id(), KEY)
 }
 

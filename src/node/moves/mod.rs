@@ -15,6 +15,8 @@
 mod coming;
 mod going;
 mod hear;
+#[cfg(test)]
+mod tests;
 mod views;
 
 use std::collections::btree_map::Entry;
