@@ -12,6 +12,8 @@ pub mod config;
 mod coordinate;
 pub mod detector;
 mod dots;
+#[cfg(feature = "redb")]
+pub mod durable;
 pub mod error;
 mod exchange;
 pub mod gossip;

@@ -12,7 +12,7 @@ const FLOORS: [&[&str]; 6] = [
     &["codec", "message", "reconcile", "request", "router", "storage", "transport"],
     &["change", "coordinate", "exchange", "gossip", "hint", "naming", "replica"],
     &["node"],
-    &["runtime", "sim", "testing", "transports", "views"],
+    &["durable", "runtime", "sim", "testing", "transports", "views"],
 ];
 /// The floor of the machines.
 const MACHINES: usize = 3;
@@ -404,8 +404,9 @@ fn nothing_is_left_undone_unsafe_or_asleep() {
     assert_none(&wrong);
 }
 
-/// Modules that may ask the system for something. The others are told. A suite for transports waits for real ones.
-const IMPURE: &[&str] = &["runtime", "testing"];
+/// Modules that may ask the system for something. The others are told. A suite for transports waits for real ones;
+/// durable storages are files.
+const IMPURE: &[&str] = &["durable", "runtime", "testing"];
 
 /// Where the rest reaches for files, sockets, the environment, threads or the system's randomness.
 fn impurities(sources: &[Source]) -> Vec<String> {

@@ -17,7 +17,7 @@ use super::names::Opening;
 use super::ops::Operations;
 use super::put::PutOperation;
 use super::shared::{SHARD_BITS, Shared};
-use super::store::{Claim, First, claim};
+use super::store::{Claim, First, SetBack, claim};
 use super::topology::Topology;
 use super::{Counters, Event, Output};
 use crate::admission::Admission;
@@ -120,9 +120,17 @@ impl<S: Storage> Shard<S> {
         } else {
             First::Lost(owned.clone())
         };
+        let set_back = if shared.elastic {
+            SetBack::Wait
+        } else if layout.n() == 1 {
+            SetBack::Keep
+        } else {
+            SetBack::Refill(owned.clone())
+        };
         let name = claim(
             &mut storage,
             &first,
+            &set_back,
             &Claim {
                 identity: shared.identity,
                 node: shared.node,

@@ -271,6 +271,10 @@ impl<S: Storage> Shard<S> {
             let stored = self.or_refuse(named)?;
             self.lanes.wrote(&stored);
             self.names.adopt(partition, self.replica.clock(partition));
+            if self.replica.is_salvaging(partition) {
+                // A store that was set back has it from another life.
+                self.building_due.get_or_insert(self.now.time);
+            }
         }
         self.moves.going.remove(&partition);
         self.share_partition(partition);
