@@ -64,7 +64,7 @@ impl DataDirectory {
         let lock = lock(&path)?;
         let asked = Label { kind: Kind::Data, node, shards };
         let found = Label::load(&path, Kind::Data)?;
-        let is_new = found.is_none();
+        let is_new = found.is_none() && !path.join(shard_file(0)).exists();
         let own =
             Self { path, label: asked, is_new, options: options.clone(), lock, databases: Mutex::new(Vec::new()) };
         let path = || own.path.clone();
@@ -87,8 +87,9 @@ impl DataDirectory {
         Ok(own)
     }
 
-    /// Whether this call of [`DataDirectory::open`] has made it. Only then may a node be opened as its cluster's founder
-    /// ([`Setup::founding`](crate::Setup::founding)): a storage that is empty for another reason has lost something.
+    /// Whether this call of [`DataDirectory::open`] has made it from nothing. Only then may a node be opened as its
+    /// cluster's founder ([`Setup::founding`](crate::Setup::founding)): a storage that is empty for another reason may
+    /// have lost something. A directory whose making was cut short is not new; nothing is in it, and it can be removed.
     #[must_use]
     pub const fn is_new(&self) -> bool {
         self.is_new

@@ -27,7 +27,7 @@ use crate::storage::{Batch, Space, Storage, Visit};
 pub struct RedbStorage {
     /// Of the last sync. It goes before the database.
     committed: Committed,
-    database: Arc<Database>,
+    database: Closing,
     overlay: Overlay,
     room: Arc<Room>,
     two_phase: bool,
@@ -95,16 +95,16 @@ impl RedbStorage {
             Ok(Err(error)) => return Err(refused(error)),
             Err(panic) => return Err(Refused::Damaged(panic)),
         };
-        let database = Arc::new(database);
+        let database = Closing(Some(Arc::new(database)));
         Ok(Self { committed, database, overlay: Overlay::default(), room, two_phase, failed: false, _lock: lock })
     }
 
     pub(super) fn database(&self) -> &Arc<Database> {
-        &self.database
+        self.database.get()
     }
 
     fn commit(&self) -> Result<Committed, redb::Error> {
-        let mut transaction = self.database.begin_write()?;
+        let mut transaction = self.database().begin_write()?;
         transaction.set_two_phase_commit(self.two_phase);
         for space in Space::ALL {
             let mut written = self.overlay.range(space, &[]).peekable();
@@ -120,7 +120,7 @@ impl RedbStorage {
             }
         }
         transaction.commit()?;
-        Committed::open(&self.database)
+        Committed::open(self.database())
     }
 }
 
@@ -196,6 +196,23 @@ impl Storage for RedbStorage {
 impl fmt::Debug for RedbStorage {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         write!(f, "RedbStorage(failed: {})", self.failed)
+    }
+}
+
+/// A database that is closed without a panic, whatever its pages say.
+struct Closing(Option<Arc<Database>>);
+
+impl Closing {
+    fn get(&self) -> &Arc<Database> {
+        self.0.as_ref().expect("it is there until it is dropped")
+    }
+}
+
+impl Drop for Closing {
+    fn drop(&mut self) {
+        let database = self.0.take();
+        // What was synced is durable; closing only saves the next open some work.
+        let _ = guarded(|| drop(database));
     }
 }
 

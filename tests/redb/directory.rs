@@ -62,6 +62,15 @@ fn its_label_is_what_it_always_was_and_a_newer_one_is_refused() {
 }
 
 #[test]
+fn a_directory_without_a_label_that_holds_files_makes_no_founder() {
+    let root = Temporary::new();
+    drop(DataDirectory::open(&root.0, NodeId(1), 1, &options()).unwrap());
+    fs::remove_file(root.join("label")).unwrap();
+    let directory = DataDirectory::open(&root.0, NodeId(1), 1, &options()).unwrap();
+    assert!(!directory.is_new() && directory.storages().is_ok());
+}
+
+#[test]
 fn a_file_that_is_missing_or_empty_is_no_new_one() {
     let root = Temporary::new();
     let directory = DataDirectory::open(&root.0, NodeId(1), 2, &options()).unwrap();

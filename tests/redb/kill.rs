@@ -58,9 +58,14 @@ impl Victim {
         Self { process, acknowledged }
     }
 
-    /// Kills it after so long. Gives the numbers that it has acknowledged.
-    fn kill_after(mut self, pause: Duration) -> Vec<u64> {
-        let (until, mut numbers) = (Instant::now() + pause, Vec::new());
+    /// Kills it, mostly in the midst of its work, at times while it opens its files. Gives the numbers that it has
+    /// acknowledged.
+    fn kill_at_random(mut self, rng: &mut Xoshiro256PlusPlus) -> Vec<u64> {
+        let mut numbers = Vec::new();
+        if rng.random_ratio(3, 4) {
+            numbers.push(self.acknowledged.recv_timeout(LONG).expect("it has something to acknowledge"));
+        }
+        let until = Instant::now() + Duration::from_micros(rng.random_range(0..60_000));
         loop {
             match self.acknowledged.recv_timeout(until.saturating_duration_since(Instant::now())) {
                 Ok(number) => numbers.push(number),
@@ -82,15 +87,6 @@ fn acknowledge(number: u64) {
 
 fn kills() -> u32 {
     std::env::var("QUORATE_KILLS").ok().and_then(|kills| kills.parse().ok()).unwrap_or(20)
-}
-
-/// Most in the midst of the work, some while it opens its files.
-fn random_pause(rng: &mut Xoshiro256PlusPlus) -> Duration {
-    Duration::from_micros(if rng.random_ratio(1, 4) {
-        rng.random_range(0..60_000)
-    } else {
-        rng.random_range(0..250_000)
-    })
 }
 
 // ---- a storage
@@ -157,7 +153,7 @@ fn a_storage_whose_process_is_killed_has_all_that_was_synced_and_nothing_by_half
     let mut rng = Xoshiro256PlusPlus::seed_from_u64(3);
     let (mut content, mut reached, mut acknowledged, mut further) = (Content::new(), 0, 0, 0_u32);
     for kill in 0..kills() {
-        let numbers = Victim::start("storage", &root.0).kill_after(random_pause(&mut rng));
+        let numbers = Victim::start("storage", &root.0).kill_at_random(&mut rng);
         acknowledged = numbers.last().copied().unwrap_or(acknowledged);
         let storage = open(&root.0);
         let found = last_of(&storage);
@@ -222,7 +218,7 @@ fn three_nodes_whose_process_is_killed_have_all_that_they_acknowledged() {
     let mut latest: BTreeMap<String, u64> = BTreeMap::new();
     let mut total = 0;
     for kill in 0..kills() {
-        let numbers = Victim::start("nodes", &root.0).kill_after(random_pause(&mut rng) * 2);
+        let numbers = Victim::start("nodes", &root.0).kill_at_random(&mut rng);
         total += numbers.len();
         latest.extend(numbers.into_iter().map(|number| (key_of(number), number)));
         let three = Three::start(&root.0, false);
