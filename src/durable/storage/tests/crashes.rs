@@ -135,7 +135,6 @@ fn after_any_crash_and_any_fault_there_is_a_prefix_of_what_was_written_with_all_
     let Met { crashes, failed_syncs, failed_opens, kept } = met;
     let evidence = format!("{crashes} crashes, {failed_syncs} failed syncs, {failed_opens} failed opens, {kept} kept");
     assert!(crashes > seeds && failed_syncs > seeds / 2 && failed_opens > 0 && kept > 0, "{seeds} seeds: {evidence}");
-    eprintln!("{seeds} seeds: {evidence}");
 }
 
 /// One sync, and a fault at each of its calls to the disk in turn.
