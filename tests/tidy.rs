@@ -7,8 +7,20 @@ use std::path::{Path, PathBuf};
 /// Which floor each module stands on. A module uses only floors below its own, and its own without going in circles;
 /// the machines don't know one another. A new module must be placed here.
 const FLOORS: [&[&str]; 6] = [
-    &["bytes", "config", "dots", "error", "hash", "ids", "key", "mutant", "time", "wire"],
-    &["admission", "ballot", "causality", "detector", "members", "merkle", "names", "ring", "status", "verdict"],
+    &["bytes", "config", "dots", "error", "hash", "histogram", "ids", "key", "mutant", "time", "wire"],
+    &[
+        "admission",
+        "ballot",
+        "causality",
+        "detector",
+        "latencies",
+        "members",
+        "merkle",
+        "names",
+        "ring",
+        "status",
+        "verdict",
+    ],
     &["codec", "message", "reconcile", "request", "router", "storage", "transport"],
     &["change", "coordinate", "exchange", "gossip", "hint", "naming", "replica"],
     &["node"],

@@ -3,11 +3,13 @@
 use std::sync::Arc;
 
 use super::Output;
+use super::put::phase_of;
 use super::shard::{Operation, ReplyTo, Shard};
 use crate::causality::{Entry, Update};
 use crate::error::{Answer, PutError, Refusal, Shortfall};
 use crate::ids::{Dot, NodeId, Ticket};
 use crate::key::Key;
+use crate::latencies::Phase;
 use crate::message::{Forward, ForwardReply, Forwarded, Message, WriteRule};
 use crate::mutant::{self, Mutant};
 use crate::request::{Reply, Written};
@@ -21,11 +23,14 @@ use crate::time::{Time, micros};
 #[derive(Debug)]
 pub(super) struct Forwarding {
     ticket: Ticket,
+    asked: Time,
     key: Key,
     update: Arc<Update>,
     rule: WriteRule,
     deadline: Time,
     tried: Vec<NodeId>,
+    /// When the last of them was asked.
+    since: Time,
     /// How often the write was merged at the sibling cap.
     merges: u8,
 }
@@ -40,6 +45,7 @@ impl<S: Storage> Shard<S> {
     pub(super) fn forward(
         &mut self,
         ticket: Ticket,
+        asked: Time,
         key: Key,
         update: Arc<Update>,
         rule: WriteRule,
@@ -47,7 +53,17 @@ impl<S: Storage> Shard<S> {
         route: Option<NodeId>,
     ) {
         self.counters.forwards += 1;
-        let forwarding = Forwarding { ticket, key, update, rule, deadline, tried: Vec::new(), merges: 0 };
+        let forwarding = Forwarding {
+            ticket,
+            asked,
+            key,
+            update,
+            rule,
+            deadline,
+            tried: Vec::new(),
+            since: self.now.time,
+            merges: 0,
+        };
         let number = self.operations.add(Operation::Forward(forwarding), deadline);
         self.forward_to_next(number, route);
     }
@@ -62,11 +78,13 @@ impl<S: Storage> Shard<S> {
         let Some(owner) = owner.filter(|_| forward.tried.len() < 3) else {
             let Some(Operation::Forward(forward)) = self.operations.remove(number) else { return };
             let first = forward.tried.is_empty();
-            let reply_to = ReplyTo::Client { ticket: forward.ticket, merged: forward.merges > 0, first };
+            let reply_to =
+                ReplyTo::Client { ticket: forward.ticket, asked: forward.asked, merged: forward.merges > 0, first };
             return self.coordinate(reply_to, forward.key, forward.update, forward.rule, forward.deadline);
         };
         let first = forward.tried.is_empty();
         forward.tried.push(owner);
+        forward.since = now;
         let (key, update, rule) = (forward.key.clone(), Arc::clone(&forward.update), forward.rule);
         let deadline = forward.deadline;
         let (request, layout, left) = (self.request_id(number), self.layout_id(), micros(deadline.since(now)));
@@ -110,6 +128,10 @@ impl<S: Storage> Shard<S> {
         let Some(Operation::Forward(forward)) = self.operations.get_mut(number) else { return };
         let (is_last, only) = (forward.tried.last() == Some(&from), forward.tried.len() == 1);
         let needed = forward.rule.w;
+        if is_last {
+            let since = forward.since;
+            self.took(Phase::Forward, since);
+        }
         match reply.outcome {
             Forwarded::Done { owners, fallbacks } => self.forward_done(number, from, owners, fallbacks),
             Forwarded::AtCap { live } if only => self.forward_at_cap(number, &live),
@@ -129,6 +151,7 @@ impl<S: Storage> Shard<S> {
     fn forward_done(&mut self, number: u64, coordinator: NodeId, owners: u8, fallbacks: u8) {
         let Some(Operation::Forward(forward)) = self.operations.remove(number) else { return };
         let merged = forward.merges > 0;
+        self.took(phase_of(&forward.update), forward.asked);
         let context = self.seen_by_writer(&forward.key, &forward.update, coordinator, merged);
         let layout = self.topology.base().id();
         let written = Written { context, owners, fallbacks, only_here: false, merged, layout };
@@ -137,6 +160,7 @@ impl<S: Storage> Shard<S> {
 
     fn forward_failed(&mut self, number: u64, shortfall: Shortfall) {
         let Some(Operation::Forward(forward)) = self.operations.remove(number) else { return };
+        self.took(phase_of(&forward.update), forward.asked);
         self.done(forward.ticket, Reply::Put(Err(PutError::Unavailable(shortfall))));
     }
 
@@ -166,7 +190,10 @@ impl<S: Storage> Shard<S> {
                 let number = self.operations.add(Operation::Forward(forward), deadline);
                 self.forward_to_next(number, route);
             }
-            Err(error) => self.done(forward.ticket, Reply::Put(Err(error))),
+            Err(error) => {
+                self.took(Phase::Put, forward.asked);
+                self.done(forward.ticket, Reply::Put(Err(error)));
+            }
         }
     }
 
@@ -182,6 +209,7 @@ impl<S: Storage> Shard<S> {
             return self.forward_to_next(number, None);
         }
         let Some(Operation::Forward(forward)) = self.operations.remove(number) else { return };
+        self.took(phase_of(&forward.update), forward.asked);
         self.done(forward.ticket, Reply::Put(Err(Self::nobody(rule, &tried))));
     }
 }

@@ -13,6 +13,7 @@ use crate::coordinate::{GetOutcome, GetRule, Getting};
 use crate::error::{GetError, PutError, Refusal};
 use crate::ids::{KeyspaceId, LayoutId, NodeId, PartitionId, StoreId, Ticket};
 use crate::key::Key;
+use crate::latencies::Phase;
 use crate::message::{Message, Read, ReadReply, Repair, Shown};
 use crate::mutant::{self, Mutant};
 use crate::reconcile::Reconciled;
@@ -26,6 +27,8 @@ pub(super) struct GetOperation {
     purpose: Purpose,
     key: Key,
     began: Time,
+    /// Whether another node has answered.
+    heard: bool,
     deadline: Time,
     rule: GetRule,
     machine: Getting,
@@ -101,8 +104,20 @@ impl<S: Storage> Shard<S> {
         let machine = Getting::start(rule, partition, self.roster(partition), self.now.time, &mut asks);
         let due = machine.due(self.roster(partition), self.shared.patience()).unwrap_or(deadline).min(deadline);
         let (began, again, waited, until) = (self.now.time, None, false, None);
-        let operation =
-            GetOperation { purpose, key, began, deadline, rule, machine, floor, layouts, again, waited, until };
+        let operation = GetOperation {
+            purpose,
+            key,
+            began,
+            heard: false,
+            deadline,
+            rule,
+            machine,
+            floor,
+            layouts,
+            again,
+            waited,
+            until,
+        };
         let number = self.operations.add(Operation::Get(operation), due);
         self.asks = asks;
         self.ask_for_reads(number);
@@ -186,7 +201,12 @@ impl<S: Storage> Shard<S> {
             return;
         }
         if let Some(sent) = get.machine.asked_at(from) {
+            let took = self.now.time.since(sent);
             self.peers.answered(peer, sent, self.now.time);
+            self.measured.read_answered(peer, took);
+            if !std::mem::replace(&mut get.heard, true) {
+                self.measured.record(Phase::ReadFirst, self.now.time.since(get.began));
+            }
         }
         self.read_answered(number, from, reply.store, reply.result, reply.known);
         self.ask_for_reads(number);
@@ -239,6 +259,12 @@ impl<S: Storage> Shard<S> {
             if !waited {
                 self.foreground(began);
             }
+            if matches!(outcome, GetOutcome::Done { .. }) {
+                self.took(Phase::ReadQuorum, began);
+            }
+            if matches!(purpose, Purpose::Client(_)) {
+                self.took(Phase::Get, began);
+            }
             self.answer_get(purpose, &key, outcome);
         }
         let Some(Operation::Get(get)) = self.operations.get_mut(number) else { return };
@@ -274,6 +300,7 @@ impl<S: Storage> Shard<S> {
             }
             (Purpose::Condition(plan), Ok((view, ..))) => self.write_if_unchanged(*plan, &view.live),
             (Purpose::Delete(plan) | Purpose::Condition(plan), Err(error)) => {
+                self.took(plan.phase(), plan.asked);
                 self.done(plan.ticket, Reply::Put(Err(PutError::Read(error))));
             }
             (Purpose::Answered, _) => {}

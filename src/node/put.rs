@@ -16,6 +16,7 @@ use crate::dots::DotSet;
 use crate::error::{Answer, PutError, Refusal, Shortfall, StorageError};
 use crate::ids::{Actor, KeyspaceId, NodeId, PartitionId, Start, Ticket, WriteId};
 use crate::key::Key;
+use crate::latencies::Phase;
 use crate::message::{ForwardReply, Forwarded, Message, Write, WriteReply, WriteRule};
 use crate::mutant::{self, Mutant};
 use crate::replica::{Cap, Joined};
@@ -31,6 +32,8 @@ pub(super) struct PutOperation {
     update: Arc<Update>,
     rule: WriteRule,
     began: Time,
+    /// Whether another node has answered.
+    heard: bool,
     deadline: Time,
     machine: Putting,
     /// The layouts in each of which it takes W places, and what they say.
@@ -53,7 +56,19 @@ pub(super) struct Plan {
     pub(super) write_id: Option<WriteId>,
     /// None for a delete.
     pub(super) expires_after: Option<Duration>,
+    pub(super) asked: Time,
     pub(super) deadline: Time,
+}
+
+impl Plan {
+    pub(super) const fn phase(&self) -> Phase {
+        if self.value.is_some() { Phase::Put } else { Phase::Delete }
+    }
+}
+
+/// What a client's write is timed as.
+pub(super) fn phase_of(update: &Update) -> Phase {
+    if update.live.is_empty() { Phase::Delete } else { Phase::Put }
 }
 
 impl PutOperation {
@@ -138,6 +153,7 @@ impl<S: Storage> Shard<S> {
             },
             write_id: options.write_id,
             expires_after,
+            asked: self.now.time,
             deadline: self.now.time + options.deadline.unwrap_or(shared.timing.deadline),
         })
     }
@@ -160,10 +176,10 @@ impl<S: Storage> Shard<S> {
         };
         let update = Arc::new(update);
         if self.replica.owns(partition) && self.is_serving(partition) {
-            let reply_to = ReplyTo::Client { ticket: plan.ticket, merged: false, first: true };
+            let reply_to = ReplyTo::Client { ticket: plan.ticket, asked: plan.asked, merged: false, first: true };
             self.coordinate(reply_to, plan.key, update, plan.rule, plan.deadline);
         } else {
-            self.forward(plan.ticket, plan.key, update, plan.rule, plan.deadline, plan.context.route());
+            self.forward(plan.ticket, plan.asked, plan.key, update, plan.rule, plan.deadline, plan.context.route());
         }
     }
 
@@ -204,8 +220,20 @@ impl<S: Storage> Shard<S> {
         let due = machine.due(self.shared.patience()).into_iter().chain(again).min().unwrap_or(deadline).min(deadline);
         let (sets, layouts) = (self.topology.sets(partition), self.topology.live(partition).into());
         let (began, round) = (self.now.time, 0);
-        let operation =
-            PutOperation { reply_to, key, update, rule, began, deadline, machine, sets, layouts, round, again };
+        let operation = PutOperation {
+            reply_to,
+            key,
+            update,
+            rule,
+            began,
+            heard: false,
+            deadline,
+            machine,
+            sets,
+            layouts,
+            round,
+            again,
+        };
         let number = self.operations.add(Operation::Put(operation), due);
         self.perform(number, &mut orders);
         self.orders = orders;
@@ -366,6 +394,10 @@ impl<S: Storage> Shard<S> {
         let asked = put.machine.asked_at(from);
         if let Some(asked) = asked {
             self.peers.answered(peer, asked, now);
+            self.measured.write_answered(peer, now.since(asked));
+            if !std::mem::replace(&mut put.heard, true) {
+                self.measured.record(Phase::WriteFirst, now.since(put.began));
+            }
         }
         let Some(Operation::Put(put)) = self.operations.get_mut(number) else { return };
         if let Some(known) = &reply.known
@@ -458,6 +490,9 @@ impl<S: Storage> Shard<S> {
             let waited = put.round > 0 || put.again.is_some();
             // It would be sent, and answered, once more.
             put.again = None;
+            if matches!(outcome, PutOutcome::Done { .. }) {
+                self.took(Phase::WriteQuorum, began);
+            }
             self.answer_put(reply_to, &key, &update, outcome);
             if !waited {
                 self.foreground(began);
@@ -484,7 +519,8 @@ impl<S: Storage> Shard<S> {
 
     fn answer_put(&mut self, reply_to: ReplyTo, key: &Key, update: &Update, outcome: PutOutcome) {
         match reply_to {
-            ReplyTo::Client { ticket, merged, .. } => {
+            ReplyTo::Client { ticket, asked, merged, .. } => {
+                self.took(phase_of(update), asked);
                 let result = match outcome {
                     PutOutcome::Done { owners, fallbacks, only_here } => {
                         let context = self.seen_by_writer(key, update, self.shared.node, merged);
@@ -545,6 +581,7 @@ impl<S: Storage> Shard<S> {
         if plan.context.has_shown(live) || mutant::is(Mutant::IgnoreCondition) {
             self.write(plan);
         } else {
+            self.took(plan.phase(), plan.asked);
             self.done_with_state(plan.ticket, Reply::Put(Err(PutError::Changed)));
         }
     }

@@ -12,6 +12,7 @@ use super::get::GetOperation;
 use super::handoff::{Delivery, Handoff};
 use super::lanes::{Held, Lanes};
 use super::list::Listing;
+use super::measure::Measured;
 use super::moves::Moves;
 use super::names::Opening;
 use super::ops::Operations;
@@ -50,9 +51,9 @@ pub(super) enum Operation {
 /// Who is to be told how a write ended.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub(super) enum ReplyTo {
-    /// A client of this node; whether what is stored is no longer what it put, but a merge that it has not seen; whether no
-    /// other node has seen its dot.
-    Client { ticket: Ticket, merged: bool, first: bool },
+    /// A client of this node, and when it asked; whether what is stored is no longer what it put, but a merge that it has
+    /// not seen; whether no other node has seen its dot.
+    Client { ticket: Ticket, asked: Time, merged: bool, first: bool },
     /// A node that forwarded it; whether no other node has seen its dot.
     Peer { node: NodeId, request: RequestId, first: bool },
 }
@@ -73,6 +74,7 @@ pub(super) struct Shard<S> {
     pub(super) operations: Operations<Operation>,
     pub(super) lanes: Lanes,
     pub(super) counters: Counters,
+    pub(super) measured: Measured,
     pub(super) now: Now,
     pub(super) notices: VecDeque<Notice>,
     pub(super) handoff: Handoff,
@@ -185,6 +187,7 @@ impl<S: Storage> Shard<S> {
             operations: Operations::default(),
             lanes: Lanes::default(),
             counters: Counters { hints_found, ..Counters::default() },
+            measured: Measured::default(),
             now,
             notices: VecDeque::new(),
             handoff,

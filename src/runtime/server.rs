@@ -65,7 +65,8 @@ struct State<S> {
 }
 
 enum Incoming {
-    Call(Call),
+    /// And since when it waits.
+    Call(Call, Time),
     Message(NodeId, Message),
     Wake,
 }
@@ -292,7 +293,11 @@ impl<S: Storage> NodeCell<S> {
             {
                 self.waiting.fetch_sub(1, Ordering::Relaxed);
                 match incoming {
-                    Incoming::Call((request, slot)) => state.call(now, request, slot),
+                    Incoming::Call((request, slot), since) => {
+                        // The time of the drain may be from before it came.
+                        let waited = clock::now().time.since(since);
+                        state.call(now, waited, request, slot);
+                    }
                     Incoming::Message(from, message) => state.step(now, Input::Message(from, message)),
                     Incoming::Wake => state.step(now, Input::Wake),
                 }
@@ -310,8 +315,10 @@ impl<S: Storage> NodeCell<S> {
         self.empty(state);
         let Some(node) = &mut state.node else { return };
         if node.is_dirty() {
+            let began = clock::now().time;
             // A failure is reported by an event of the node, which is fenced by it.
             let _ = node.commit();
+            node.synced(clock::now().time.since(began));
             self.empty(state);
         }
         let deadline = state.node.as_ref().and_then(Node::deadline);
@@ -348,7 +355,7 @@ impl<S: Storage> NodeCell<S> {
 
     fn refuse_inbox(&self) {
         while let Some(incoming) = self.inbox.pop() {
-            if let Incoming::Call((request, slot)) = incoming {
+            if let Incoming::Call((request, slot), _) = incoming {
                 slot.fill(stopped(&request));
             }
         }
@@ -388,9 +395,12 @@ impl<S: Storage> NodeCell<S> {
 }
 
 impl<S: Storage> State<S> {
-    fn call(&mut self, now: Now, request: Request, slot: Arc<pending::Slot>) {
+    fn call(&mut self, now: Now, waited: Duration, request: Request, slot: Arc<pending::Slot>) {
         match &mut self.node {
-            Some(node) => node.step(now, Input::Request(self.pending.add(slot), request)),
+            Some(node) => {
+                node.queued(waited);
+                node.step(now, Input::Request(self.pending.add(slot), request));
+            }
             None => slot.fill(stopped(&request)),
         }
     }
@@ -413,7 +423,7 @@ impl<S: Storage> Door for NodeCell<S> {
             if self.inbox.is_empty()
                 && let Some(mut state) = self.state.try_lock()
             {
-                state.call(now, request, slot);
+                state.call(now, Duration::ZERO, request, slot);
                 self.drain(state, now);
                 fence(Ordering::SeqCst);
                 if !self.inbox.is_empty() {
@@ -422,7 +432,7 @@ impl<S: Storage> Door for NodeCell<S> {
                 return;
             }
             let refusal = overloaded(&request);
-            if self.enqueue(Incoming::Call((request, Arc::clone(&slot)))) {
+            if self.enqueue(Incoming::Call((request, Arc::clone(&slot)), now.time)) {
                 self.drive(now);
             } else {
                 slot.fill(refusal);
@@ -444,6 +454,7 @@ impl<S: Storage> Door for NodeCell<S> {
                 oldest.arrives(None);
             }
             run(|| {
+                let now = clock::now();
                 for (request, slot) in calls.by_ref().take(DRAIN) {
                     taken.push_back(Arc::clone(&slot));
                     if self.closing.load(Ordering::Relaxed) {
@@ -451,11 +462,11 @@ impl<S: Storage> Door for NodeCell<S> {
                         continue;
                     }
                     let refusal = overloaded(&request);
-                    if !self.enqueue(Incoming::Call((request, Arc::clone(&slot)))) {
+                    if !self.enqueue(Incoming::Call((request, Arc::clone(&slot)), now.time)) {
                         slot.fill(refusal);
                     }
                 }
-                self.drive(clock::now());
+                self.drive(now);
             });
         }
         self.arm();
