@@ -30,6 +30,8 @@ pub(crate) struct Admission {
     /// Of what was answered since the last judgement.
     latencies: Histogram,
     judged: Time,
+    /// By what it was judged last.
+    p99: Option<u64>,
     /// Between two slices of a kind. Zero is full speed.
     pause: u64,
     /// When the last slice of each kind went, and that of any.
@@ -52,7 +54,15 @@ impl Admission {
     /// At full speed. With a threshold of [`Duration::MAX`] it stays there.
     pub(crate) fn new(threshold: Duration, now: Time) -> Self {
         let (latencies, last) = (Histogram::default(), [Time::default(); 4]);
-        Self { threshold: micros(threshold).max(1), latencies, judged: now, pause: 0, last, latest: Time::default() }
+        Self {
+            threshold: micros(threshold).max(1),
+            latencies,
+            judged: now,
+            p99: None,
+            pause: 0,
+            last,
+            latest: Time::default(),
+        }
     }
 
     /// A request of a client, or one that a peer had forwarded, has been answered or has failed.
@@ -75,6 +85,11 @@ impl Admission {
         Ok(())
     }
 
+    /// The pause between two slices of a kind, the threshold, and the percentile by which it was judged last.
+    pub(crate) const fn state(&self) -> (u64, u64, Option<u64>) {
+        (self.pause, self.threshold, self.p99)
+    }
+
     /// Begins anew with every judgement. What was answered at another pace says nothing of this one: the percentile of a
     /// whole minute would go on slowing down for a minute after it had helped, and only then see that it was too much.
     fn judge(&mut self, now: Time) {
@@ -83,7 +98,8 @@ impl Admission {
             return;
         }
         self.judged = now;
-        let Some(p99) = self.latencies.p99() else {
+        self.p99 = self.latencies.p99();
+        let Some(p99) = self.p99 else {
             // Nobody waits: full speed within ten seconds, but not at once. It may be that nothing gets through at all.
             let halvings = (passed / LATEST).min(63);
             return self.set(self.pause >> halvings);

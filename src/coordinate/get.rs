@@ -346,6 +346,12 @@ impl Getting {
         behind.map(|reply| reply.node).collect()
     }
 
+    /// Who was asked and has not answered.
+    pub(crate) fn waits_for(&self) -> impl Iterator<Item = NodeId> {
+        let waits = |asked: &&Asked| matches!(asked.state, State::Waiting { .. });
+        self.asked.iter().filter(waits).map(|asked| asked.node)
+    }
+
     /// When a node was asked.
     pub(crate) fn asked_at(&self, node: NodeId) -> Option<Time> {
         self.asked.iter().find(|asked| asked.node == node).map(|asked| asked.since)

@@ -363,6 +363,12 @@ impl Putting {
         self.places.iter().any(|place| place.state == State::Stored || place.node == me)
     }
 
+    /// Who was asked and has not answered.
+    pub(crate) fn waits_for(&self) -> impl Iterator<Item = NodeId> {
+        let waits = |place: &&Place| matches!(place.state, State::Waiting { .. });
+        self.places.iter().filter(waits).map(|place| place.node)
+    }
+
     /// When a node was asked, if its answer is awaited.
     pub(crate) fn asked_at(&self, node: NodeId) -> Option<Time> {
         self.places.iter().find(|place| place.node == node).and_then(|place| match place.state {

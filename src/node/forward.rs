@@ -36,6 +36,11 @@ pub(super) struct Forwarding {
 }
 
 impl Forwarding {
+    /// Whose answer it waits for.
+    pub(super) fn waits_for(&self) -> Option<NodeId> {
+        self.tried.last().copied()
+    }
+
     pub(super) fn abandoned(self) -> (Ticket, Reply) {
         (self.ticket, Reply::Put(Err(PutError::Stopped)))
     }

@@ -3,7 +3,7 @@
 use std::sync::Arc;
 
 use super::Output;
-use super::put::Plan;
+use super::plan::Plan;
 use super::shard::{Operation, Shard};
 use super::topology::{Layouts, member_store};
 use crate::ballot::Refused;
@@ -57,6 +57,11 @@ pub(super) enum Purpose {
 }
 
 impl GetOperation {
+    /// Whose answers it waits for.
+    pub(super) fn waits_for(&self) -> impl Iterator<Item = NodeId> {
+        self.machine.waits_for()
+    }
+
     pub(super) fn abandoned(self) -> Option<(Ticket, Reply)> {
         match self.purpose {
             Purpose::Client(ticket) => Some((ticket, Reply::Get(Err(GetError::Stopped)))),

@@ -23,6 +23,11 @@ pub(super) struct Listing {
 }
 
 impl Listing {
+    /// Whose answer it waits for.
+    pub(super) fn waits_for(&self) -> Option<NodeId> {
+        self.tried.last().filter(|(_, answer)| *answer == Answer::Silent).map(|(node, _)| *node)
+    }
+
     pub(super) fn abandoned(self) -> (Ticket, Reply) {
         (self.ticket, Reply::List(Err(ListError::Stopped)))
     }

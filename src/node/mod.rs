@@ -13,12 +13,13 @@
 
 mod acts;
 mod admit;
+mod ages;
+mod agreed;
 mod answer;
 mod background;
 mod cap;
 mod contents;
 mod control;
-mod counters;
 mod exchange;
 mod explain;
 mod forward;
@@ -35,17 +36,19 @@ mod membership;
 mod moves;
 mod names;
 mod ops;
+mod plan;
 mod put;
 mod serve;
 mod settle;
 mod setup;
 mod shard;
 mod shared;
+mod status;
 mod store;
 mod tell;
 mod topology;
 
-pub use counters::Counters;
+pub use crate::status::Counters;
 pub use explain::{Coming, Going, Kept, Route, Waiting};
 pub use setup::{Keyspace, Setup};
 
@@ -153,6 +156,7 @@ pub struct Node<S> {
     held: headed::Held,
     settling: settle::Settling,
     now: Now,
+    opened: Time,
 }
 
 impl<S: Storage> Node<S> {
@@ -186,6 +190,7 @@ impl<S: Storage> Node<S> {
             held: headed::Held::default(),
             settling: settle::Settling::default(),
             now,
+            opened: now.time,
         };
         node.control.report(&mut |output| node.membership_out.push_back(output));
         node.hand_on_membership();

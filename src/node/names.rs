@@ -18,7 +18,7 @@
 
 use super::Output;
 use super::ops::NOBODY;
-use super::put::Plan;
+use super::plan::Plan;
 use super::shard::{Operation, Shard};
 use crate::causality::Context;
 use crate::dots::DotSet;

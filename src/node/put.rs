@@ -1,28 +1,26 @@
 //! Puts and deletes: from the client's request to its answer, and the hints that are left behind.
 
 use std::sync::Arc;
-use std::time::Duration;
 
 use super::Output;
-use super::get::Purpose;
+use super::plan::Plan;
 use super::shard::{Operation, ReplyTo, Shard};
 use super::topology::{Layouts, member_store};
 use crate::ballot::Sets;
-use crate::bytes::Bytes;
 use crate::causality::{Context, Entry, Update};
 use crate::config::Durability;
-use crate::coordinate::{GetRule, Order, PutOutcome, Putting, Roster};
+use crate::coordinate::{Order, PutOutcome, Putting, Roster};
 use crate::dots::DotSet;
 use crate::error::{Answer, PutError, Refusal, Shortfall, StorageError};
-use crate::ids::{Actor, KeyspaceId, NodeId, PartitionId, Start, Ticket, WriteId};
+use crate::ids::{Actor, NodeId, PartitionId, Start, Ticket};
 use crate::key::Key;
 use crate::latencies::Phase;
 use crate::message::{ForwardReply, Forwarded, Message, Write, WriteReply, WriteRule};
 use crate::mutant::{self, Mutant};
 use crate::replica::{Cap, Joined};
-use crate::request::{PutOptions, Reply, Written};
+use crate::request::{Reply, Written};
 use crate::storage::{Storage, Stored};
-use crate::time::{Time, micros};
+use crate::time::Time;
 
 /// A put whose coordinator this node is.
 #[derive(Debug)]
@@ -45,33 +43,17 @@ pub(super) struct PutOperation {
     again: Option<Time>,
 }
 
-/// A client's put that has been checked.
-#[derive(Clone, Debug)]
-pub(super) struct Plan {
-    pub(super) ticket: Ticket,
-    pub(super) key: Key,
-    pub(super) value: Option<Bytes>,
-    pub(super) context: Context,
-    pub(super) rule: WriteRule,
-    pub(super) write_id: Option<WriteId>,
-    /// None for a delete.
-    pub(super) expires_after: Option<Duration>,
-    pub(super) asked: Time,
-    pub(super) deadline: Time,
-}
-
-impl Plan {
-    pub(super) const fn phase(&self) -> Phase {
-        if self.value.is_some() { Phase::Put } else { Phase::Delete }
-    }
-}
-
 /// What a client's write is timed as.
 pub(super) fn phase_of(update: &Update) -> Phase {
     if update.live.is_empty() { Phase::Delete } else { Phase::Put }
 }
 
 impl PutOperation {
+    /// Whose acknowledgements it waits for.
+    pub(super) fn waits_for(&self) -> impl Iterator<Item = NodeId> {
+        self.machine.waits_for()
+    }
+
     pub(super) fn abandoned(self) -> Option<(Ticket, Reply)> {
         match self.reply_to {
             ReplyTo::Client { ticket, .. } if !self.machine.is_answered() => {
@@ -83,81 +65,6 @@ impl PutOperation {
 }
 
 impl<S: Storage> Shard<S> {
-    pub(super) fn put(
-        &mut self,
-        ticket: Ticket,
-        keyspace: KeyspaceId,
-        key: &[u8],
-        value: Option<Bytes>,
-        context: Context,
-        options: &PutOptions,
-    ) {
-        let plan = match self.plan_put(ticket, keyspace, key, value, context, options) {
-            Ok(plan) => plan,
-            Err(error) => return self.done(ticket, Reply::Put(Err(error))),
-        };
-        self.open_and_put(plan, options.if_unchanged);
-    }
-
-    /// Puts what was checked, with a context whose dots are known.
-    pub(super) fn put_opened(&mut self, plan: Plan, if_unchanged: bool) {
-        let blind_delete = plan.value.is_none() && plan.context.is_empty();
-        if !if_unchanged && !blind_delete {
-            return self.write(plan);
-        }
-        let Some(defaults) = self.shared.keyspace(plan.key.keyspace()) else { return };
-        let rule = GetRule { r: defaults.quorum.r(), mode: plan.rule.mode, spread: plan.rule.spread, all: false };
-        let (key, deadline) = (plan.key.clone(), plan.deadline);
-        let purpose = if if_unchanged { Purpose::Condition(Box::new(plan)) } else { Purpose::Delete(Box::new(plan)) };
-        self.start_get(purpose, key, rule, deadline);
-    }
-
-    fn plan_put(
-        &self,
-        ticket: Ticket,
-        keyspace: KeyspaceId,
-        key: &[u8],
-        value: Option<Bytes>,
-        context: Context,
-        options: &PutOptions,
-    ) -> Result<Plan, PutError> {
-        let (shared, limits) = (&self.shared, &self.shared.limits);
-        let defaults = shared.keyspace(keyspace).ok_or(PutError::Keyspace)?;
-        if key.len() > limits.key {
-            return Err(PutError::KeyTooLong { got: key.len(), limit: limits.key });
-        }
-        let limit = shared.longest_value(defaults);
-        if let Some(got) = value.as_ref().map(|value| value.len()).filter(|&got| got > limit) {
-            return Err(PutError::ValueTooLong { got, limit });
-        }
-        let expires_after = options.expires_after.filter(|_| value.is_some());
-        if expires_after.is_some_and(|after| micros(after) == 0) {
-            return Err(PutError::ExpiresAtOnce);
-        }
-        let w = options.w.unwrap_or(defaults.quorum.w());
-        if w == 0 || w > defaults.quorum.n() {
-            return Err(PutError::Quorum { asked: w, n: defaults.quorum.n() });
-        }
-        let key = Key::new(&shared.identity.secret, keyspace, key);
-        context.check(&shared.identity, key.position())?;
-        Ok(Plan {
-            ticket,
-            key,
-            value,
-            context,
-            rule: WriteRule {
-                w,
-                mode: options.mode.unwrap_or(defaults.mode),
-                spread: options.spread,
-                durability: options.durability,
-            },
-            write_id: options.write_id,
-            expires_after,
-            asked: self.now.time,
-            deadline: self.now.time + options.deadline.unwrap_or(shared.timing.deadline),
-        })
-    }
-
     /// Names the write, here, once: whatever is tried afterwards carries this dot.
     pub(super) fn write(&mut self, plan: Plan) {
         debug_assert!(plan.context.unknown().is_none(), "a context must be opened before a write is named");
@@ -566,23 +473,4 @@ enum AdmitError {
     Put(PutError),
     /// A forwarded write at the cap: the node that named it decides, under another name.
     AtCap(Vec<Entry>),
-}
-
-/// What a read that comes before a write found.
-impl<S: Storage> Shard<S> {
-    /// A delete without a context deletes what a read saw.
-    pub(super) fn delete_seen(&mut self, mut plan: Plan, context: Context) {
-        plan.context = context;
-        self.write(plan);
-    }
-
-    /// A conditional put goes on if exactly what its context was shown is there.
-    pub(super) fn write_if_unchanged(&mut self, plan: Plan, live: &[Entry]) {
-        if plan.context.has_shown(live) || mutant::is(Mutant::IgnoreCondition) {
-            self.write(plan);
-        } else {
-            self.took(plan.phase(), plan.asked);
-            self.done_with_state(plan.ticket, Reply::Put(Err(PutError::Changed)));
-        }
-    }
 }

@@ -97,7 +97,8 @@ pub(super) struct Shard<S> {
     pub(super) names_next: PartitionId,
     /// Reads that may still be hedged, in hundredths.
     pub(super) hedge_budget: u32,
-    fenced: bool,
+    /// Why nothing is done any more.
+    fenced: Option<StorageError>,
     /// The latest forwarded writes that were refused at the sibling cap: their senders were told that nothing was
     /// written, so a duplicate that arrives when there is room again must not write it.
     pub(super) turned_away: VecDeque<RequestId>,
@@ -164,7 +165,7 @@ impl<S: Storage> Shard<S> {
         let exchanges = Exchanges::new(due, calm);
         let hints = HintStore::open(&storage)?;
         let hints_found = hints.targets().map(|(_, count)| count).sum();
-        let handoff = Handoff::open(&hints, &topology);
+        let handoff = Handoff::open(&hints, &topology, now.time);
         let (secret, start) = (shared.identity.secret, shared.actor.start);
         let mut names = NameStore::open(&storage, secret, shared.node, start, replica.partitions())?;
         replica.partitions().for_each(|partition| names.adopt(partition, replica.clock(partition)));
@@ -204,7 +205,7 @@ impl<S: Storage> Shard<S> {
             names_due: None,
             names_next: PartitionId(0),
             hedge_budget: 100,
-            fenced: false,
+            fenced: None,
             turned_away: VecDeque::new(),
             orders: Vec::new(),
             asks: Vec::new(),
@@ -231,18 +232,20 @@ impl<S: Storage> Shard<S> {
         self.set_now(now);
         let overloaded = self.operations.len() >= self.shared.limits.in_flight;
         match request {
-            Request::Get { .. } if self.fenced => self.done(ticket, Reply::Get(Err(GetError::Stopped))),
+            Request::Get { .. } if self.is_fenced() => self.done(ticket, Reply::Get(Err(GetError::Stopped))),
             Request::Get { .. } if overloaded => self.done(ticket, Reply::Get(Err(GetError::Overloaded))),
             Request::Get { keyspace, key, options } => self.get(ticket, keyspace, &key, &options),
-            Request::Put { .. } if self.fenced => self.done(ticket, Reply::Put(Err(PutError::Stopped))),
+            Request::Put { .. } if self.is_fenced() => self.done(ticket, Reply::Put(Err(PutError::Stopped))),
             Request::Put { .. } if overloaded => self.done(ticket, Reply::Put(Err(PutError::Overloaded))),
             Request::Put { keyspace, key, value, context, options } => {
                 self.put(ticket, keyspace, &key, value, context, &options);
             }
-            Request::List { .. } if self.fenced => self.done(ticket, Reply::List(Err(ListError::Stopped))),
+            Request::List { .. } if self.is_fenced() => self.done(ticket, Reply::List(Err(ListError::Stopped))),
             Request::List { .. } if overloaded => self.done(ticket, Reply::List(Err(ListError::Overloaded))),
             Request::List { keyspace, cursor, limit } => self.list(ticket, keyspace, cursor, limit),
-            Request::Compare { .. } if self.fenced => self.done(ticket, Reply::Compared(Err(CompareError::Stopped))),
+            Request::Compare { .. } if self.is_fenced() => {
+                self.done(ticket, Reply::Compared(Err(CompareError::Stopped)))
+            }
             Request::Compare { .. } if overloaded => {
                 self.done(ticket, Reply::Compared(Err(CompareError::Overloaded)));
             }
@@ -253,7 +256,7 @@ impl<S: Storage> Shard<S> {
     /// One handler per message; `peer` is the sender's index in the layout.
     pub(super) fn message(&mut self, now: Now, from: NodeId, peer: usize, message: Message) {
         self.set_now(now);
-        if self.fenced {
+        if self.is_fenced() {
             return;
         }
         if let Some(request) = message.asks() {
@@ -292,7 +295,7 @@ impl<S: Storage> Shard<S> {
     /// Time has passed.
     pub(super) fn wake(&mut self, now: Now) {
         self.set_now(now);
-        if self.fenced {
+        if self.is_fenced() {
             return;
         }
         while let Some(number) = self.operations.pop_due(now.time) {
@@ -380,7 +383,7 @@ impl<S: Storage> Shard<S> {
     }
 
     pub(super) fn commit(&mut self) -> Result<(), StorageError> {
-        if self.fenced {
+        if self.is_fenced() {
             return Err(StorageError::Fenced);
         }
         // What a commit releases may write again (a merge at the cap): such writes wait for the next one.
@@ -406,9 +409,10 @@ impl<S: Storage> Shard<S> {
 
     /// A sync failed: what was written may be lost or not, so nothing is said of it, and nothing more is done.
     pub(super) fn fence(&mut self, error: &StorageError) {
-        if std::mem::replace(&mut self.fenced, true) {
+        if self.is_fenced() {
             return;
         }
+        self.fenced = Some(error.clone());
         for (ticket, reply) in self.lanes.drop_held() {
             let stopped = match reply {
                 Reply::Get(_) => Reply::Get(Err(GetError::Stopped)),
@@ -445,15 +449,19 @@ impl<S: Storage> Shard<S> {
     }
 
     pub(super) fn is_dirty(&self) -> bool {
-        self.lanes.is_dirty() && !self.fenced
+        self.lanes.is_dirty() && !self.is_fenced()
     }
 
     pub(super) const fn is_fenced(&self) -> bool {
-        self.fenced
+        self.fenced.is_some()
+    }
+
+    pub(super) const fn fenced(&self) -> Option<&StorageError> {
+        self.fenced.as_ref()
     }
 
     pub(super) fn deadline(&self) -> Option<Time> {
-        if self.fenced {
+        if self.is_fenced() {
             return None;
         }
         let handoff = self.hints.targets().next().map(|_| self.handoff_due);

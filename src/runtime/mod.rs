@@ -15,6 +15,7 @@ mod local;
 mod membership;
 mod pending;
 mod server;
+mod status;
 mod sync;
 
 pub use client::{Bucket, Client, Keys};

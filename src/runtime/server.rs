@@ -175,6 +175,11 @@ impl<S: Storage + 'static> Server<S> {
         self.cell.counters()
     }
 
+    /// How many inputs wait for the node.
+    pub(super) fn inbox_length(&self) -> usize {
+        self.cell.waiting.load(Ordering::Relaxed)
+    }
+
     /// Looks at the node, between two steps.
     pub fn with_node<T>(&self, look: impl FnOnce(&Node<S>) -> T) -> Option<T> {
         self.cell.look(|state| state.node.as_ref().map(look))

@@ -1,7 +1,9 @@
 //! What a node has done, in numbers.
 
+use serde::{Deserialize, Serialize};
+
 /// What a node has done since it was opened: plain numbers, for whatever collects them.
-#[derive(Clone, Copy, PartialEq, Eq, Debug, Default)]
+#[derive(Clone, Copy, PartialEq, Eq, Debug, Default, Serialize, Deserialize)]
 #[non_exhaustive]
 pub struct Counters {
     /// Gets answered, failures included.
@@ -63,6 +65,14 @@ pub struct Counters {
     pub superseded: u64,
     /// Partitions for which it has collected what was sealed for beside what was decided.
     pub rivals: u64,
+    /// Partitions that have come to this node by a layout, or have stayed by a later one.
+    pub moves_done: u64,
+    /// Copies that it has dropped since no layout named them any more.
+    pub moves_dropped: u64,
+    /// Records that came for partitions on their way to it.
+    pub moved_records: u64,
+    /// The bytes of their values.
+    pub moved_bytes: u64,
     /// Layouts that came and can't be ones of this cluster: they have another number of copies or partitions.
     pub layouts_refused: u64,
 }
@@ -112,6 +122,10 @@ impl Counters {
         self.sent_again += other.sent_again;
         self.superseded += other.superseded;
         self.rivals += other.rivals;
+        self.moves_done += other.moves_done;
+        self.moves_dropped += other.moves_dropped;
+        self.moved_records += other.moved_records;
+        self.moved_bytes += other.moved_bytes;
         self.layouts_refused += other.layouts_refused;
     }
 }
