@@ -1,6 +1,6 @@
 //! How long things took, counted by size: a histogram of fixed memory, in whole microseconds.
 //!
-//! Classes are log-linear, as in HdrHistogram: below 16 µs each value has its own, above that each doubling is cut into 16
+//! Classes are log-linear, as in an HDR histogram: below 16 µs each value has its own, above that each doubling is cut into 16
 //! equal ones. A class is at most a sixteenth of its lower end wide, so its middle is never further than 1/32 (3.2 %)
 //! from any value in it. The last one begins at 130 s, beyond every sane deadline, and has no end.
 //!

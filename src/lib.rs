@@ -45,6 +45,7 @@ pub mod storage;
 #[cfg(feature = "sim")]
 pub mod testing;
 mod time;
+pub mod trace;
 mod transport;
 pub mod verdict;
 pub mod views;

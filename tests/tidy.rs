@@ -19,6 +19,7 @@ const FLOORS: [&[&str]; 6] = [
         "names",
         "ring",
         "status",
+        "trace",
         "verdict",
     ],
     &["codec", "message", "reconcile", "request", "router", "storage", "transport"],

@@ -12,7 +12,8 @@ use crate::error::{Answer, Refusal, Shortfall};
 use crate::ids::{Dot, NodeId, PartitionId};
 use crate::message::Shown;
 use crate::mutant::{self, Mutant};
-use crate::time::Time;
+use crate::time::{Time, micros};
+use crate::trace::{Answered, Ask, Notes, Step, Why};
 use crate::verdict::{Decision, Verdict};
 
 /// A get in progress.
@@ -32,6 +33,7 @@ pub(crate) struct Getting {
     /// Who answered first: the best coordinator for the write that follows.
     fastest: Option<NodeId>,
     answered: bool,
+    pub(crate) notes: Notes,
 }
 
 /// What it takes for a read to succeed.
@@ -86,6 +88,16 @@ impl OwnerReply {
     }
 }
 
+/// What a node has shown, for people; whether it counts.
+fn seen(result: &Result<Shown, Refusal>, counts: bool) -> Answered {
+    match result {
+        Ok(Shown::Owner { live, .. }) if counts => Answered::Versions(live.len() as u64),
+        Ok(Shown::Hint(update)) => Answered::Hint(update.live.len() as u64),
+        Ok(Shown::Nothing | Shown::Owner { .. }) => Answered::NoInformation,
+        Err(refusal) => Answered::Refused(*refusal),
+    }
+}
+
 /// How a get ended for the client.
 #[derive(Clone, PartialEq, Eq, Debug)]
 pub(crate) enum Outcome {
@@ -99,6 +111,7 @@ impl Getting {
         partition: PartitionId,
         roster: Roster<'_>,
         now: Time,
+        notes: Notes,
         ask: &mut Vec<NodeId>,
     ) -> Self {
         let verdict = match rule.spread {
@@ -114,25 +127,33 @@ impl Getting {
             hints: Vec::new(),
             fastest: None,
             answered: false,
+            notes,
         };
+        if get.notes.is_wanted() {
+            let suspected = roster.layout().owners(partition).iter().filter(|node| roster.is_suspected(**node));
+            suspected.for_each(|&node| get.notes.note(|| roster.skipped(node, now)));
+        }
         let wanted = if rule.all || rule.spread == Spread::Zones { u8::MAX } else { rule.r };
         for _ in 0..wanted {
-            if !get.ask_owner(false, roster, now, ask) {
+            if !get.ask_owner(Why::Fastest, roster, now, ask) {
                 break;
             }
         }
         if rule.mode == Mode::Sloppy {
             let missing = usize::from(rule.r).saturating_sub(get.asked.len());
+            let owners = roster.layout().owners(partition);
+            let skipped = owners.iter().copied().find(|node| roster.is_suspected(*node)).unwrap_or(roster.me);
             for _ in 0..missing {
-                get.ask_another(roster, now, ask);
+                get.ask_another(Why::InStead(skipped), roster, now, ask);
             }
         }
         get.ask_suspects(roster, now, ask);
         get
     }
 
-    /// Asks the fastest owner that was not asked yet; suspected ones only where `desperate`.
-    fn ask_owner(&mut self, desperate: bool, roster: Roster<'_>, now: Time, ask: &mut Vec<NodeId>) -> bool {
+    /// Asks the fastest owner that was not asked yet; suspected ones only where the others are too few.
+    fn ask_owner(&mut self, why: Why, roster: Roster<'_>, now: Time, ask: &mut Vec<NodeId>) -> bool {
+        let desperate = why == Why::TooFew;
         let free = |node: &NodeId| {
             self.asked.iter().all(|asked| asked.node != *node) && (desperate || !roster.is_suspected(*node))
         };
@@ -142,13 +163,13 @@ impl Getting {
         let Some(node) = owners.filter(free).min_by_key(rank) else { return false };
         let zone = if self.rule.spread == Spread::Zones { roster.zone(node) } else { 0 };
         let slot = Some(self.verdict.ask(zone));
-        self.push(node, slot, now, ask);
+        self.push(node, slot, why, roster, now, ask);
         true
     }
 
     /// Asks the next node in the stead of one that doesn't answer: an owner, else (sloppy) a fallback, else a suspect.
-    fn ask_another(&mut self, roster: Roster<'_>, now: Time, ask: &mut Vec<NodeId>) {
-        if self.ask_owner(false, roster, now, ask) {
+    fn ask_another(&mut self, why: Why, roster: Roster<'_>, now: Time, ask: &mut Vec<NodeId>) {
+        if self.ask_owner(why, roster, now, ask) {
             return;
         }
         // This node is a fallback too where it is not an owner, and asking itself costs nothing.
@@ -160,14 +181,17 @@ impl Getting {
             Mode::Strict => None,
         };
         match fallback {
-            Some(node) if self.asked.len() < usize::from(Verdict::SLOTS) => self.push(node, None, now, ask),
+            Some(node) if self.asked.len() < usize::from(Verdict::SLOTS) => {
+                self.push(node, None, why, roster, now, ask);
+            }
             _ => {
-                self.ask_owner(true, roster, now, ask);
+                self.ask_owner(Why::TooFew, roster, now, ask);
             }
         }
     }
 
-    fn push(&mut self, node: NodeId, slot: Option<u8>, now: Time, ask: &mut Vec<NodeId>) {
+    fn push(&mut self, node: NodeId, slot: Option<u8>, why: Why, roster: Roster<'_>, now: Time, ask: &mut Vec<NodeId>) {
+        self.notes.note(|| Step::Asked { node, ask: Ask::Read, why, usual_us: micros(roster.typical(node)) });
         let state = State::Waiting { wait: Wait::Fresh, hedged: false };
         self.asked.push(Asked { node, since: now, state, slot });
         ask.push(node);
@@ -178,7 +202,7 @@ impl Getting {
     fn ask_suspects(&mut self, roster: Roster<'_>, now: Time, ask: &mut Vec<NodeId>) {
         while self.rule.mode == Mode::Strict
             && self.verdict.decision() == Decision::Failed
-            && self.ask_owner(true, roster, now, ask)
+            && self.ask_owner(Why::TooFew, roster, now, ask)
         {}
     }
 
@@ -202,6 +226,8 @@ impl Getting {
             (Err(refusal), _) => (Answer::Refused(*refusal), false),
         };
         asked.state = State::Answered(answer);
+        let took = now.since(asked.since);
+        self.notes.note(|| Step::Answered { node, answer: seen(&result, counts), took_us: micros(took) });
         match result {
             Ok(Shown::Owner { live, residual, clock }) if counts => {
                 self.fastest.get_or_insert(node);
@@ -215,7 +241,7 @@ impl Getting {
             // It was late, so another was asked already.
             Some(slot) => {
                 if wait == Wait::Fresh && !self.answered {
-                    self.ask_another(roster, now, ask);
+                    self.ask_another(Why::InStead(node), roster, now, ask);
                 }
                 self.verdict.bad(slot);
                 if !self.answered {
@@ -224,7 +250,7 @@ impl Getting {
             }
             // A fallback was asked because owners are suspected; if it is of no use, the suspicion may be wrong.
             None if answer != Answer::Hinted(node) && wait == Wait::Fresh && !self.answered => {
-                self.ask_another(roster, now, ask);
+                self.ask_another(Why::InStead(node), roster, now, ask);
             }
             None => {}
         }
@@ -247,9 +273,11 @@ impl Getting {
                 continue;
             }
             asked.state = State::Waiting { wait: next, hedged };
-            silent.push(asked.node);
+            let (node, waited) = (asked.node, now.since(asked.since));
+            silent.push(node);
+            self.notes.note(|| Step::Late { node, waited_us: micros(waited) });
             if wait == Wait::Fresh && !self.answered {
-                self.ask_another(roster, now, ask);
+                self.ask_another(Why::InStead(node), roster, now, ask);
             }
         }
         silent
@@ -264,7 +292,10 @@ impl Getting {
                 && roster.hedge_after(asked.node).is_some_and(|after| now.since(asked.since) >= after)
             {
                 asked.state = State::Waiting { wait, hedged: true };
-                hedged |= allowed && !hedged && self.ask_owner(false, roster, now, ask);
+                let (node, waited) = (asked.node, now.since(asked.since));
+                let may_hedge = allowed && !hedged;
+                self.notes.note(|| Step::Slow { node, waited_us: micros(waited), may_hedge });
+                hedged |= may_hedge && self.ask_owner(Why::Hedge(node), roster, now, ask);
             }
         }
         hedged
@@ -289,6 +320,11 @@ impl Getting {
             Decision::Open | Decision::Failed => Outcome::Failed(self.shortfall()),
         };
         self.answered = true;
+        let needed = self.verdict.needed();
+        self.notes.note(|| match &outcome {
+            Outcome::Done { owners, .. } => Step::Reached { got: *owners, needed },
+            Outcome::Failed(shortfall) => Step::Failed(shortfall.clone()),
+        });
         Some(outcome)
     }
 

@@ -8,7 +8,8 @@ use crate::error::{Answer, Refusal, Shortfall};
 use crate::ids::{NodeId, PartitionId};
 use crate::message::WriteRule;
 use crate::mutant::{self, Mutant};
-use crate::time::Time;
+use crate::time::{Time, micros};
+use crate::trace::{Ask, Notes, Step, Why};
 use crate::verdict::{Decision, Verdict};
 
 /// A put in progress: who was asked to store it, for whom, and what they said.
@@ -30,6 +31,7 @@ pub(crate) struct Putting {
     /// Owners for whom this node is to keep a hint when somebody believes the timestamp.
     held_back: Vec<NodeId>,
     answered: bool,
+    pub(crate) notes: Notes,
 }
 
 #[derive(Debug)]
@@ -74,6 +76,7 @@ impl Putting {
         partition: PartitionId,
         roster: Roster<'_>,
         now: Time,
+        notes: Notes,
         orders: &mut Vec<Order>,
     ) -> Self {
         let verdict = |_| match rule.spread {
@@ -83,7 +86,7 @@ impl Putting {
         };
         let (places, kept, held_back) = (SmallVec::new(), Vec::new(), Vec::new());
         let verdicts = roster.layouts.iter().map(verdict).collect();
-        let mut put = Self { rule, partition, places, verdicts, kept, doubted, held_back, answered: false };
+        let mut put = Self { rule, partition, places, verdicts, kept, doubted, held_back, answered: false, notes };
         // Suspicion may be wrong: where too few others are left to reach W, suspects are asked all the same.
         let suspected = roster.owners(partition).filter(|&node| roster.is_suspected(node)).count();
         let enough = |stand_ins: usize| {
@@ -97,8 +100,10 @@ impl Putting {
         let desperate = !enough(0) && (rule.mode == Mode::Strict || !enough(suspected));
         for owner in roster.owners(partition) {
             if owner == roster.me || !roster.is_suspected(owner) || desperate {
-                put.ask(owner, owner, roster, now, orders);
+                let why = if roster.is_suspected(owner) { Why::TooFew } else { Why::Owner };
+                put.ask(owner, owner, why, roster, now, orders);
             } else {
+                put.notes.note(|| roster.skipped(owner, now));
                 let (state, slots) = (State::Failed(Answer::Suspected), SmallVec::new());
                 put.places.push(Place { node: owner, owner, state, slots });
             }
@@ -111,7 +116,9 @@ impl Putting {
         put
     }
 
-    fn ask(&mut self, node: NodeId, owner: NodeId, roster: Roster<'_>, now: Time, orders: &mut Vec<Order>) {
+    fn ask(&mut self, node: NodeId, owner: NodeId, why: Why, roster: Roster<'_>, now: Time, orders: &mut Vec<Order>) {
+        let ask = if node == owner { Ask::Write } else { Ask::Keep(owner) };
+        self.notes.note(|| Step::Asked { node, ask, why, usual_us: micros(roster.typical(node)) });
         // A hint counts toward W in sloppy mode alone.
         let counts = node == owner || self.rule.mode == Mode::Sloppy || mutant::is(Mutant::CountHintsInStrict);
         let zone = if self.rule.spread == Spread::Zones { roster.zone(node) } else { 0 };
@@ -135,10 +142,14 @@ impl Putting {
         let free = roster.fallbacks(self.partition).find(|node| self.places.iter().all(|place| place.node != *node));
         match free {
             Some(node) if self.places.len() < usize::from(Verdict::SLOTS) => {
-                self.ask(node, owner, roster, now, orders);
+                self.ask(node, owner, Why::InStead(owner), roster, now, orders);
             }
-            _ if self.doubted => self.held_back.push(owner),
+            _ if self.doubted => {
+                self.notes.note(|| Step::HoldsBackHint { owner });
+                self.held_back.push(owner);
+            }
             _ => {
+                self.notes.note(|| Step::KeepsHint { owner });
                 self.kept.push(owner);
                 orders.push(Order::Keep { owner });
             }
@@ -167,6 +178,8 @@ impl Putting {
         let believed = others.clone().any(|place| place.state == State::Stored);
         if believed || expired || !others.any(|place| matches!(place.state, State::Waiting { .. })) {
             self.doubted = false;
+            let held_back = self.held_back.iter();
+            held_back.for_each(|&owner| self.notes.note(|| Step::KeepsHint { owner }));
             orders.extend(self.held_back.iter().map(|&owner| Order::Keep { owner }));
             self.kept.append(&mut self.held_back);
         }
@@ -175,6 +188,7 @@ impl Putting {
     /// This node could not keep the hint that it was ordered to keep: the owner is nobody's charge again.
     pub(crate) fn not_kept(&mut self, owner: NodeId) {
         self.kept.retain(|kept| *kept != owner);
+        self.notes.note(|| Step::KeepsNoHint { owner });
     }
 
     /// A node has stored it.
@@ -244,8 +258,9 @@ impl Putting {
                 continue;
             }
             place.state = State::Waiting { since, wait: next };
-            let owner = place.owner;
-            silent.push(place.node);
+            let (owner, node) = (place.owner, place.node);
+            silent.push(node);
+            self.notes.note(|| Step::Late { node, waited_us: micros(now.since(since)) });
             if !self.is_covered(owner) {
                 self.stand_in(owner, roster, now, orders);
             }
@@ -292,6 +307,13 @@ impl Putting {
             Decision::Open | Decision::Failed => Outcome::Failed(self.shortfall()),
         };
         self.answered = true;
+        if self.notes.is_wanted() {
+            let (got, needed) = (self.verdicts.iter().map(Verdict::got).min().unwrap_or(0), self.needed());
+            self.notes.note(|| match &outcome {
+                Outcome::Done { .. } => Step::Reached { got, needed },
+                Outcome::Failed(shortfall) => Step::Failed(shortfall.clone()),
+            });
+        }
         Some(outcome)
     }
 
@@ -321,6 +343,10 @@ impl Putting {
         Outcome::Done { owners: stored(false), fallbacks: stored(true), only_here }
     }
 
+    fn needed(&self) -> u8 {
+        self.verdicts.iter().map(Verdict::needed).max().unwrap_or(self.rule.w)
+    }
+
     fn shortfall(&self) -> Shortfall {
         let answer = |place: &Place| match place.state {
             State::Waiting { .. } => Answer::Silent,
@@ -329,7 +355,7 @@ impl Putting {
             State::Failed(answer) => answer,
         };
         Shortfall {
-            needed: self.verdicts.iter().map(Verdict::needed).max().unwrap_or(self.rule.w),
+            needed: self.needed(),
             got: self.verdicts.iter().map(Verdict::got).min().unwrap_or(0),
             answers: self.places.iter().map(|place| (place.node, answer(place))).collect(),
         }

@@ -43,12 +43,14 @@ impl<S: Storage> Shard<S> {
     /// Answers a client at once: nothing of the state is in it.
     pub(super) fn done(&mut self, ticket: Ticket, reply: Reply) {
         self.count(&reply);
+        let reply = self.with_trace(ticket, reply);
         self.lanes.say(Output::Done(ticket, reply));
     }
 
     /// Answers a client with what this node's state, perhaps unsynced, has gone into.
     pub(super) fn done_with_state(&mut self, ticket: Ticket, reply: Reply) {
         self.count(&reply);
+        let reply = self.with_trace(ticket, reply);
         self.lanes.reveal(Output::Done(ticket, reply));
     }
 
@@ -64,6 +66,8 @@ impl<S: Storage> Shard<S> {
             }
             Reply::List(result) => self.counters.failed += u64::from(result.is_err()),
             Reply::Compared(result) => self.counters.failed += u64::from(result.is_err()),
+            // It gets its trace afterwards.
+            Reply::Traced(reply, _) => self.count(reply),
         }
     }
 }

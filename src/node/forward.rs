@@ -15,6 +15,7 @@ use crate::mutant::{self, Mutant};
 use crate::request::{Reply, Written};
 use crate::storage::Storage;
 use crate::time::{Time, micros};
+use crate::trace::{Answered, Ask, Step, Why};
 
 /// A write that another node coordinates for this one.
 ///
@@ -46,11 +47,20 @@ impl Forwarding {
     }
 }
 
+/// What the other node said, for people.
+fn seen(outcome: &Forwarded) -> Answered {
+    match outcome {
+        Forwarded::Done { owners, fallbacks } => Answered::Coordinated { owners: *owners, fallbacks: *fallbacks },
+        Forwarded::AtCap { .. } => Answered::AtCap,
+        Forwarded::Failed(shortfall) => Answered::Failed(shortfall.clone()),
+        Forwarded::Refused(refusal) => Answered::Refused(*refusal),
+    }
+}
+
 impl<S: Storage> Shard<S> {
     pub(super) fn forward(
         &mut self,
-        ticket: Ticket,
-        asked: Time,
+        (ticket, asked): (Ticket, Time),
         key: Key,
         update: Arc<Update>,
         rule: WriteRule,
@@ -88,12 +98,20 @@ impl<S: Storage> Shard<S> {
             return self.coordinate(reply_to, forward.key, forward.update, forward.rule, forward.deadline);
         };
         let first = forward.tried.is_empty();
+        let ticket = forward.ticket;
+        let why = forward.tried.last().map_or(Why::Fastest, |before| Why::InStead(*before));
         forward.tried.push(owner);
         forward.since = now;
         let (key, update, rule) = (forward.key.clone(), Arc::clone(&forward.update), forward.rule);
         let deadline = forward.deadline;
         let (request, layout, left) = (self.request_id(number), self.layout_id(), micros(deadline.since(now)));
         self.operations.wake_at(number, (now + patience).min(deadline));
+        if self.traces.is_open(&ticket) {
+            let placed = self.placed(partition);
+            let usual_us = micros(self.roster(partition).typical(owner));
+            self.trace(ticket, || placed);
+            self.trace(ticket, || Step::Asked { node: owner, ask: Ask::Coordinate, why, usual_us });
+        }
         self.ask(owner, Message::Forward(Forward { request, layout, key, update, rule, left, first }));
     }
 
@@ -133,9 +151,13 @@ impl<S: Storage> Shard<S> {
         let Some(Operation::Forward(forward)) = self.operations.get_mut(number) else { return };
         let (is_last, only) = (forward.tried.last() == Some(&from), forward.tried.len() == 1);
         let needed = forward.rule.w;
+        let (ticket, since) = (forward.ticket, forward.since);
         if is_last {
-            let since = forward.since;
             self.took(Phase::Forward, since);
+        }
+        if self.traces.is_open(&ticket) {
+            let (answer, took_us) = (seen(&reply.outcome), micros(self.now.time.since(since)));
+            self.trace(ticket, || Step::Answered { node: from, answer, took_us });
         }
         match reply.outcome {
             Forwarded::Done { owners, fallbacks } => self.forward_done(number, from, owners, fallbacks),
@@ -190,6 +212,7 @@ impl<S: Storage> Shard<S> {
                     update.covered = update.covered.minus(&[old].into_iter().collect());
                 }
                 let merges = forward.merges + 1;
+                self.trace(forward.ticket, || Step::Merged);
                 let forward = Forwarding { update: Arc::new(update), tried: Vec::new(), merges, ..forward };
                 let (deadline, route) = (forward.deadline, None);
                 let number = self.operations.add(Operation::Forward(forward), deadline);
@@ -206,7 +229,10 @@ impl<S: Storage> Shard<S> {
         let Some(Operation::Forward(forward)) = self.operations.get_mut(number) else { return };
         let (last, deadline) = (forward.tried.last().copied(), forward.deadline);
         let (rule, tried, key) = (forward.rule, forward.tried.clone(), forward.key.clone());
+        let (ticket, since) = (forward.ticket, forward.since);
         if let Some(node) = last {
+            let waited_us = micros(self.now.time.since(since));
+            self.trace(ticket, || Step::Late { node, waited_us });
             self.check(node);
         }
         self.owners_are_silent(self.partition(&key));

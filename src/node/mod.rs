@@ -11,6 +11,7 @@
 //! An acknowledgement that promises durability leaves only after a commit. A host that forgets a call loses time,
 //! never an acknowledged write.
 
+mod account;
 mod acts;
 mod admit;
 mod ages;

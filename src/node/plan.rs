@@ -16,6 +16,7 @@ use crate::mutant::{self, Mutant};
 use crate::request::{PutOptions, Reply};
 use crate::storage::Storage;
 use crate::time::{Time, micros};
+use crate::trace::Step;
 
 /// A client's put that has been checked.
 #[derive(Clone, Debug)]
@@ -64,6 +65,7 @@ impl<S: Storage> Shard<S> {
         let Some(defaults) = self.shared.keyspace(plan.key.keyspace()) else { return };
         let rule = GetRule { r: defaults.quorum.r(), mode: plan.rule.mode, spread: plan.rule.spread, all: false };
         let (key, deadline) = (plan.key.clone(), plan.deadline);
+        self.trace(plan.ticket, || Step::ReadsFirst);
         let purpose = if if_unchanged { Purpose::Condition(Box::new(plan)) } else { Purpose::Delete(Box::new(plan)) };
         self.start_get(purpose, key, rule, deadline);
     }
@@ -122,7 +124,9 @@ impl<S: Storage> Shard<S> {
 
     /// A conditional put goes on if exactly what its context was shown is there.
     pub(super) fn write_if_unchanged(&mut self, plan: Plan, live: &[Entry]) {
-        if plan.context.has_shown(live) || mutant::is(Mutant::IgnoreCondition) {
+        let holds = plan.context.has_shown(live) || mutant::is(Mutant::IgnoreCondition);
+        self.trace(plan.ticket, || Step::Condition { holds });
+        if holds {
             self.write(plan);
         } else {
             self.took(plan.phase(), plan.asked);

@@ -20,7 +20,8 @@ use crate::mutant::{self, Mutant};
 use crate::replica::{Cap, Joined};
 use crate::request::{Reply, Written};
 use crate::storage::{Storage, Stored};
-use crate::time::Time;
+use crate::time::{Time, micros};
+use crate::trace::{Answered, Notes, Step};
 
 /// A put whose coordinator this node is.
 #[derive(Debug)]
@@ -49,6 +50,11 @@ pub(super) fn phase_of(update: &Update) -> Phase {
 }
 
 impl PutOperation {
+    /// What its machine has noted since this was called last, and for which request.
+    pub(super) fn take_notes(&mut self) -> Option<(Ticket, Vec<Step>)> {
+        Some((self.reply_to.ticket()?, self.machine.notes.take()))
+    }
+
     /// Whose acknowledgements it waits for.
     pub(super) fn waits_for(&self) -> impl Iterator<Item = NodeId> {
         self.machine.waits_for()
@@ -70,6 +76,7 @@ impl<S: Storage> Shard<S> {
         debug_assert!(plan.context.unknown().is_none(), "a context must be opened before a write is named");
         let partition = self.partition(&plan.key);
         let dot = self.replica.next_dot(self.namer(), partition);
+        self.trace(plan.ticket, || Step::Named { dot: dot.to_string() });
         let nothing = DotSet::new();
         let mistaken = self.mistaken_context(&plan);
         let context = mistaken.as_deref().or(plan.context.covered()).unwrap_or(&nothing);
@@ -86,7 +93,7 @@ impl<S: Storage> Shard<S> {
             let reply_to = ReplyTo::Client { ticket: plan.ticket, asked: plan.asked, merged: false, first: true };
             self.coordinate(reply_to, plan.key, update, plan.rule, plan.deadline);
         } else {
-            self.forward(plan.ticket, plan.asked, plan.key, update, plan.rule, plan.deadline, plan.context.route());
+            self.forward((plan.ticket, plan.asked), plan.key, update, plan.rule, plan.deadline, plan.context.route());
         }
     }
 
@@ -123,7 +130,8 @@ impl<S: Storage> Shard<S> {
             }
         });
         let mut orders = std::mem::take(&mut self.orders);
-        let machine = self.start_machine(&key, rule, &mut orders);
+        let notes = self.notes_of(reply_to.ticket(), partition);
+        let machine = self.start_machine(&key, rule, notes, &mut orders);
         let due = machine.due(self.shared.patience()).into_iter().chain(again).min().unwrap_or(deadline).min(deadline);
         let (sets, layouts) = (self.topology.sets(partition), self.topology.live(partition).into());
         let (began, round) = (self.now.time, 0);
@@ -151,10 +159,10 @@ impl<S: Storage> Shard<S> {
         }
     }
 
-    fn start_machine(&mut self, key: &Key, rule: WriteRule, orders: &mut Vec<Order>) -> Putting {
+    fn start_machine(&mut self, key: &Key, rule: WriteRule, notes: Notes, orders: &mut Vec<Order>) -> Putting {
         let stamps = self.shared.keyspace(key.keyspace()).is_some_and(|keyspace| keyspace.reconciler.uses_stamps());
         let partition = self.partition(key);
-        Putting::start(rule, stamps, partition, self.roster(partition), self.now.time, orders)
+        Putting::start(rule, stamps, partition, self.roster(partition), self.now.time, notes, orders)
     }
 
     /// Has this store promised nothing that the write doesn't name? It names then what this store knows.
@@ -170,14 +178,17 @@ impl<S: Storage> Shard<S> {
         let Some(Operation::Put(put)) = self.operations.get(number) else { return };
         self.counters.sent_again += 1;
         let (key, rule, round) = (put.key.clone(), put.rule, put.round + 1);
+        let mut notes = put.machine.notes.clone();
         let partition = self.partition(&key);
         let admitted = if self.replica.owns(partition) { self.admit_own(partition) } else { None };
         let waits = self.replica.owns(partition) && self.is_serving(partition) && admitted.is_none();
         let again = waits.then(|| self.now.time + self.shared.again());
         let mut orders = std::mem::take(&mut self.orders);
         orders.clear();
-        let machine = self.start_machine(&key, rule, &mut orders);
-        let (sets, layouts) = (self.topology.sets(partition), self.topology.live(partition).into());
+        let sets = self.topology.sets(partition);
+        notes.note(|| Step::MadeAnew { layouts: sets.iter().collect() });
+        let machine = self.start_machine(&key, rule, notes, &mut orders);
+        let layouts = self.topology.live(partition).into();
         let Some(Operation::Put(put)) = self.operations.get_mut(number) else { return };
         (put.machine, put.sets, put.layouts, put.round, put.again) = (machine, sets, layouts, round, again);
         self.perform(number, &mut orders);
@@ -224,8 +235,10 @@ impl<S: Storage> Shard<S> {
             Joined::Stored(stored) => Ok(stored),
             Joined::AtCap(live) if matches!(reply_to, ReplyTo::Peer { .. }) => Err(AdmitError::AtCap(live)),
             Joined::AtCap(live) => {
-                if let ReplyTo::Client { merged, .. } = reply_to {
+                if let ReplyTo::Client { merged, ticket, .. } = reply_to {
                     *merged = true;
+                    let ticket = *ticket;
+                    self.trace(ticket, || Step::Merged);
                 }
                 *update = Arc::new(self.merge_at_cap(key, &live, update, None).map_err(AdmitError::Put)?);
                 let stored = self.replica.update(&mut self.storage, partition, key, update);
@@ -284,6 +297,7 @@ impl<S: Storage> Shard<S> {
         if let Some(Operation::Put(put)) = self.operations.get_mut(number)
             && put.round == round
         {
+            put.machine.notes.note(|| Step::Durable);
             let layouts = &put.layouts;
             let elastic = self.shared.elastic;
             put.machine.stored_in(me, |at| !elastic || member_store(&layouts[at], me) == store);
@@ -311,10 +325,15 @@ impl<S: Storage> Shard<S> {
             && !put.machine.is_answered()
         {
             let partition = self.shared.layout.partition_of(put.key.position());
+            put.machine.notes.note(|| Step::Behind { node: from, decided: known.floor });
             self.hear_refused(partition, from, known);
             return self.put_again(number, partition);
         }
         let Some(Operation::Put(put)) = self.operations.get_mut(number) else { return };
+        put.machine.notes.note(|| {
+            let answer = reply.result.map_or_else(Answered::Refused, |()| Answered::Stored);
+            Step::Answered { node: from, answer, took_us: asked.map_or(0, |asked| micros(now.since(asked))) }
+        });
         match reply.result {
             Ok(()) => {
                 let (layouts, elastic) = (&put.layouts, self.shared.elastic);
@@ -338,6 +357,7 @@ impl<S: Storage> Shard<S> {
             return self.send_again(number);
         }
         put.again.get_or_insert(now + pause);
+        put.machine.notes.note(|| Step::Waits);
         self.put_progress(number, false);
     }
 
@@ -397,6 +417,7 @@ impl<S: Storage> Shard<S> {
             let waited = put.round > 0 || put.again.is_some();
             // It would be sent, and answered, once more.
             put.again = None;
+            self.keep_notes(number);
             if matches!(outcome, PutOutcome::Done { .. }) {
                 self.took(Phase::WriteQuorum, began);
             }
@@ -405,6 +426,7 @@ impl<S: Storage> Shard<S> {
                 self.foreground(began);
             }
         }
+        self.keep_notes(number);
         if !over {
             return self.operations.wake_at(number, next);
         }

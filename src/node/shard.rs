@@ -35,6 +35,7 @@ use crate::replica::Replica;
 use crate::request::{Reply, Request};
 use crate::storage::Storage;
 use crate::time::{Now, Time};
+use crate::trace::Traces;
 
 /// Anything that a shard waits for.
 #[derive(Debug)]
@@ -58,6 +59,16 @@ pub(super) enum ReplyTo {
     Peer { node: NodeId, request: RequestId, first: bool },
 }
 
+impl ReplyTo {
+    /// The client's request.
+    pub(super) const fn ticket(self) -> Option<Ticket> {
+        match self {
+            Self::Client { ticket, .. } => Some(ticket),
+            Self::Peer { .. } => None,
+        }
+    }
+}
+
 #[derive(Debug)]
 pub(super) struct Shard<S> {
     pub(super) shared: Arc<Shared>,
@@ -75,6 +86,7 @@ pub(super) struct Shard<S> {
     pub(super) lanes: Lanes,
     pub(super) counters: Counters,
     pub(super) measured: Measured,
+    pub(super) traces: Traces<Ticket>,
     pub(super) now: Now,
     pub(super) notices: VecDeque<Notice>,
     pub(super) handoff: Handoff,
@@ -189,6 +201,7 @@ impl<S: Storage> Shard<S> {
             lanes: Lanes::default(),
             counters: Counters { hints_found, ..Counters::default() },
             measured: Measured::default(),
+            traces: Traces::new(),
             now,
             notices: VecDeque::new(),
             handoff,
@@ -230,6 +243,7 @@ impl<S: Storage> Shard<S> {
 
     pub(super) fn request(&mut self, now: Now, ticket: Ticket, request: Request) {
         self.set_now(now);
+        self.open_trace(ticket, &request);
         let overloaded = self.operations.len() >= self.shared.limits.in_flight;
         match request {
             Request::Get { .. } if self.is_fenced() => self.done(ticket, Reply::Get(Err(GetError::Stopped))),
@@ -414,13 +428,7 @@ impl<S: Storage> Shard<S> {
         }
         self.fenced = Some(error.clone());
         for (ticket, reply) in self.lanes.drop_held() {
-            let stopped = match reply {
-                Reply::Get(_) => Reply::Get(Err(GetError::Stopped)),
-                Reply::Put(_) => Reply::Put(Err(PutError::Stopped)),
-                Reply::List(_) => Reply::List(Err(ListError::Stopped)),
-                Reply::Compared(_) => Reply::Compared(Err(CompareError::Stopped)),
-            };
-            self.lanes.release(Output::Done(ticket, stopped));
+            self.lanes.release(Output::Done(ticket, Self::stopped(reply)));
         }
         self.handoff.running.clear();
         self.exchanges.clear();
@@ -435,6 +443,7 @@ impl<S: Storage> Shard<S> {
                 Operation::Opening(opening) => Some(opening.abandoned()),
             };
             if let Some((ticket, reply)) = reply {
+                let reply = self.with_trace(ticket, reply);
                 self.lanes.release(Output::Done(ticket, reply));
             }
         }

@@ -7,7 +7,7 @@ use super::Node;
 use super::shard::{Operation, Shard};
 use crate::ids::{NodeId, PartitionId};
 use crate::latencies::{Latencies, Phase};
-use crate::members::{MemberRecord, Phase as LifePhase};
+use crate::members::{MemberRecord, Membership, Phase as LifePhase};
 use crate::message::PROTOCOLS;
 use crate::ring::Layout;
 use crate::status::{
@@ -97,7 +97,7 @@ impl<S: Storage> Node<S> {
         };
         count(decided, |member| &mut member.owned);
         count(latest, |member| &mut member.to_own);
-        for record in self.membership().into_iter().flat_map(|membership| membership.records()) {
+        for record in self.membership().into_iter().flat_map(Membership::records) {
             describe(record, members.entry(record.node()).or_default());
         }
         let pending = self.shards.first().into_iter().flat_map(|shard| shard.topology.known());

@@ -13,6 +13,7 @@ use crate::error::Refusal;
 use crate::ids::{Actor, Dot, NodeId, Start};
 use crate::message::Shown;
 use crate::time::Time;
+use crate::trace::Notes;
 
 /// A get on its way, and all that the definition knows of it.
 #[derive(Clone, Debug)]
@@ -42,7 +43,7 @@ impl<'a> Walk<'a> {
     fn all(world: &'a World, rule: GetRule) -> Self {
         let mut walk = Self { world, rule, met: Met::default(), hedges: 0, successes: BTreeSet::new() };
         let mut asks = Vec::new();
-        let machine = Getting::start(rule, PARTITION, world.roster(), BEGIN, &mut asks);
+        let machine = Getting::start(rule, PARTITION, world.roster(), BEGIN, Notes::default(), &mut asks);
         let (flying, asked) = (BTreeMap::new(), BTreeSet::new());
         let (shown, hinted) = (BTreeSet::new(), BTreeSet::new());
         walk.settled(State { machine, now: BEGIN, flying, asked, shown, hinted, ended: false }, asks);

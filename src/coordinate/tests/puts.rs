@@ -7,6 +7,7 @@ use crate::error::Refusal;
 use crate::ids::NodeId;
 use crate::message::WriteRule;
 use crate::time::Time;
+use crate::trace::Notes;
 use std::collections::BTreeSet;
 use std::time::Duration;
 
@@ -43,7 +44,7 @@ impl<'a> Walk<'a> {
     fn all(world: &'a World, rule: WriteRule, doubted: bool, room: bool) -> Self {
         let mut walk = Self { world, rule, doubted, room, met: Met::default(), successes: BTreeSet::new() };
         let mut orders = Vec::new();
-        let machine = Putting::start(rule, doubted, PARTITION, world.roster(), BEGIN, &mut orders);
+        let machine = Putting::start(rule, doubted, PARTITION, world.roster(), BEGIN, Notes::default(), &mut orders);
         let own = world.is_owner(world.me).then_some(world.me);
         let (stored, kept, flying) = (BTreeSet::new(), BTreeSet::new(), own.into_iter().collect());
         let state = State { machine, now: BEGIN, flying, stored, kept, end: None };
