@@ -199,6 +199,8 @@ pub struct Timing {
     /// How many of a hundred reads may ask one replica more than they need, because the others are slower than their
     /// own 95th percentile. Default 5: what the tail costs (Dean and Barroso, CACM 2013).
     pub hedge_percent: u8,
+    /// A client's request that took longer is reported ([`Event::Slow`](crate::Event::Slow)). Default [`Duration::MAX`]: none is.
+    pub slow: Duration,
 }
 
 impl Default for Timing {
@@ -218,6 +220,7 @@ impl Default for Timing {
             foreground: Duration::from_millis(50),
             skew: Duration::from_secs(60),
             hedge_percent: 5,
+            slow: Duration::MAX,
         }
     }
 }

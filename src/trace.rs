@@ -261,6 +261,7 @@ impl Trace {
 
 /// What a machine notes of its decisions, if anybody wants to know. It costs a comparison if nobody does.
 #[derive(Clone, PartialEq, Eq, Debug, Default)]
+#[expect(clippy::box_collection, reason = "a machine is moved, and nearly none has notes: one word, not three")]
 pub(crate) struct Notes(Option<Box<Vec<Step>>>);
 
 impl Notes {

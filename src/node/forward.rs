@@ -178,7 +178,7 @@ impl<S: Storage> Shard<S> {
     fn forward_done(&mut self, number: u64, coordinator: NodeId, owners: u8, fallbacks: u8) {
         let Some(Operation::Forward(forward)) = self.operations.remove(number) else { return };
         let merged = forward.merges > 0;
-        self.took(phase_of(&forward.update), forward.asked);
+        self.ended(phase_of(&forward.update), forward.asked);
         let context = self.seen_by_writer(&forward.key, &forward.update, coordinator, merged);
         let layout = self.topology.base().id();
         let written = Written { context, owners, fallbacks, only_here: false, merged, layout };
@@ -187,7 +187,7 @@ impl<S: Storage> Shard<S> {
 
     fn forward_failed(&mut self, number: u64, shortfall: Shortfall) {
         let Some(Operation::Forward(forward)) = self.operations.remove(number) else { return };
-        self.took(phase_of(&forward.update), forward.asked);
+        self.ended(phase_of(&forward.update), forward.asked);
         self.done(forward.ticket, Reply::Put(Err(PutError::Unavailable(shortfall))));
     }
 
@@ -219,7 +219,7 @@ impl<S: Storage> Shard<S> {
                 self.forward_to_next(number, route);
             }
             Err(error) => {
-                self.took(Phase::Put, forward.asked);
+                self.ended(Phase::Put, forward.asked);
                 self.done(forward.ticket, Reply::Put(Err(error)));
             }
         }
@@ -240,7 +240,7 @@ impl<S: Storage> Shard<S> {
             return self.forward_to_next(number, None);
         }
         let Some(Operation::Forward(forward)) = self.operations.remove(number) else { return };
-        self.took(phase_of(&forward.update), forward.asked);
+        self.ended(phase_of(&forward.update), forward.asked);
         self.done(forward.ticket, Reply::Put(Err(Self::nobody(rule, &tried))));
     }
 }

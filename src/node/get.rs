@@ -294,7 +294,7 @@ impl<S: Storage> Shard<S> {
                 self.took(Phase::ReadQuorum, began);
             }
             if matches!(purpose, Purpose::Client(_)) {
-                self.took(Phase::Get, began);
+                self.ended(Phase::Get, began);
             }
             self.answer_get(purpose, &key, outcome);
         }
@@ -348,7 +348,7 @@ impl<S: Storage> Shard<S> {
             }
             (Purpose::Condition(plan), Ok((view, ..))) => self.write_if_unchanged(*plan, &view.live),
             (Purpose::Delete(plan) | Purpose::Condition(plan), Err(error)) => {
-                self.took(plan.phase(), plan.asked);
+                self.ended(plan.phase(), plan.asked);
                 self.done(plan.ticket, Reply::Put(Err(PutError::Read(error))));
             }
             (Purpose::Answered, _) => {}

@@ -110,7 +110,7 @@ impl<S: Storage> Shard<S> {
 
     fn end_list(&mut self, number: u64, result: Result<Page, ListError>) {
         if let Some(Operation::List(listing)) = self.operations.remove(number) {
-            self.took(Phase::List, listing.asked);
+            self.ended(Phase::List, listing.asked);
             self.done_with_state(listing.ticket, Reply::List(result));
         }
     }

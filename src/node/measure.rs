@@ -2,8 +2,8 @@
 
 use std::time::Duration;
 
-use super::Node;
 use super::shard::Shard;
+use super::{Event, Node, Output};
 use crate::latencies::{Latencies, PeerLatencies, Phase};
 use crate::storage::Storage;
 use crate::time::Time;
@@ -46,6 +46,15 @@ impl<S: Storage> Shard<S> {
     #[inline]
     pub(super) fn took(&mut self, phase: Phase, began: Time) {
         self.measured.record(phase, self.now.time.since(began));
+    }
+
+    /// A client's request ends that was taken up then.
+    pub(super) fn ended(&mut self, operation: Phase, asked: Time) {
+        let took = self.now.time.since(asked);
+        self.measured.record(operation, took);
+        if took > self.shared.timing.slow {
+            self.lanes.say(Output::Event(Event::Slow(operation, took)));
+        }
     }
 
     fn add_latencies(&self, sum: &mut Latencies) {

@@ -55,11 +55,13 @@ pub use setup::{Keyspace, Setup};
 
 use std::collections::VecDeque;
 use std::sync::Arc;
+use std::time::Duration;
 
 use crate::causality::{Context, Entry};
 use crate::error::{ContextError, OpenError, StorageError};
 use crate::ids::{KeyspaceId, LayoutId, NodeId, PartitionId, Start, StoreId, Ticket};
 use crate::key::Key;
+use crate::latencies::Phase;
 use crate::message::{Compare, Hints, Message};
 use crate::request::{Reply, Request};
 use crate::ring::Layout;
@@ -141,6 +143,9 @@ pub enum Event {
     Proposed(LayoutId),
     /// A layout is decided cluster-wide.
     Decided(LayoutId),
+    /// A client's request took longer than [`Timing::slow`](crate::config::Timing::slow), failures included: which
+    /// operation, and how long it took.
+    Slow(Phase, Duration),
 }
 
 /// A node of the cluster, as pure logic.

@@ -129,7 +129,7 @@ impl<S: Storage> Shard<S> {
         if holds {
             self.write(plan);
         } else {
-            self.took(plan.phase(), plan.asked);
+            self.ended(plan.phase(), plan.asked);
             self.done_with_state(plan.ticket, Reply::Put(Err(PutError::Changed)));
         }
     }

@@ -449,7 +449,7 @@ impl<S: Storage> Shard<S> {
     fn answer_put(&mut self, reply_to: ReplyTo, key: &Key, update: &Update, outcome: PutOutcome) {
         match reply_to {
             ReplyTo::Client { ticket, asked, merged, .. } => {
-                self.took(phase_of(update), asked);
+                self.ended(phase_of(update), asked);
                 let result = match outcome {
                     PutOutcome::Done { owners, fallbacks, only_here } => {
                         let context = self.seen_by_writer(key, update, self.shared.node, merged);

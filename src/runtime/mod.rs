@@ -11,9 +11,13 @@ mod client;
 mod clock;
 mod cluster;
 mod door;
+#[cfg(feature = "tracing")]
+mod emit;
 mod local;
 mod membership;
 mod pending;
+#[cfg(feature = "metrics")]
+mod publish;
 mod server;
 mod status;
 mod sync;

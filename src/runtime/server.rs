@@ -31,6 +31,8 @@ pub struct Server<S: Storage + 'static> {
     cell: Arc<NodeCell<S>>,
     thread: Option<thread::JoinHandle<()>>,
     network: Option<LocalNetwork>,
+    #[cfg(feature = "metrics")]
+    pub(super) published: super::publish::Published,
 }
 
 /// What is left of a server.
@@ -133,7 +135,13 @@ impl<S: Storage + 'static> Server<S> {
         });
         let ticking = Arc::clone(&cell);
         let thread = thread::spawn(move || ticking.tick());
-        Ok(Self { cell, thread: Some(thread), network: None })
+        Ok(Self {
+            cell,
+            thread: Some(thread),
+            network: None,
+            #[cfg(feature = "metrics")]
+            published: super::publish::Published::default(),
+        })
     }
 
     /// Opens a node that talks to the others of this process through `network`.
@@ -343,11 +351,17 @@ impl<S: Storage> NodeCell<S> {
                     }
                 },
                 Output::Done(ticket, reply) => {
+                    #[cfg(feature = "tracing")]
+                    super::emit::answered(self.id, &reply);
                     if let Some(slot) = pending.take(ticket) {
                         slot.fill(reply);
                     }
                 }
-                Output::Event(event) => (self.on_event)(event),
+                Output::Event(event) => {
+                    #[cfg(feature = "tracing")]
+                    super::emit::event(self.id, &event);
+                    (self.on_event)(event);
+                }
             }
         }
         for (to, mut messages) in outgoing.drain(..) {

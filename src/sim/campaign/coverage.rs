@@ -164,7 +164,8 @@ impl Coverage {
             | Event::ProtocolDiffers(_)
             | Event::Proposed(_)
             | Event::PossibleLoss(..)
-            | Event::VoteLost(_) => {}
+            | Event::VoteLost(_)
+            | Event::Slow(..) => {}
         }
     }
 
