@@ -63,8 +63,10 @@ mod numbers {
         fn counter(&self, name: &str) -> u64 {
             *self.0.lock().unwrap().counters.get(name).unwrap_or_else(|| panic!("no counter {name}"))
         }
-        fn gauge(&self, name: &str) -> f64 {
-            *self.0.lock().unwrap().gauges.get(name).unwrap_or_else(|| panic!("no gauge {name}"))
+        /// All that are looked at here count something.
+        fn gauge(&self, name: &str) -> u64 {
+            let state = self.0.lock().unwrap();
+            *state.gauges.get(name).unwrap_or_else(|| panic!("no gauge {name}")) as u64
         }
         fn samples(&self, name: &str) -> usize {
             self.0.lock().unwrap().histograms.get(name).into_iter().flatten().map(|(_, count)| count).sum()
@@ -113,8 +115,8 @@ mod numbers {
         assert_eq!(kept.samples("quorate_request_seconds{node=1,op=put}"), 5);
         let held = cluster.with_server(NodeId(1), |server| server.counters().hints_pending).unwrap();
         assert!(held > 0);
-        assert_eq!(kept.gauge("quorate_hints_for{node=1,peer=3}"), held as f64);
-        assert_eq!(kept.gauge("quorate_debt{kind=hints,node=1}"), held as f64);
+        assert_eq!(kept.gauge("quorate_hints_for{node=1,peer=3}"), held);
+        assert_eq!(kept.gauge("quorate_debt{kind=hints,node=1}"), held);
         for key in 0..7 {
             let _ = bucket.put(format!("k{key}"), "w", &Context::empty()).wait().unwrap();
             let _ = bucket.get(format!("k{key}")).wait().unwrap();
@@ -144,7 +146,7 @@ mod events {
     use std::time::Duration;
 
     use quorate::config::Timing;
-    use quorate::{Cluster, Context, NodeId, PutOptions};
+    use quorate::{Cluster, Context, Member, NodeId, PutOptions};
     use tracing::field::{Field, Visit};
     use tracing::{Event, Level, Metadata, Subscriber, span};
 
@@ -188,14 +190,17 @@ mod events {
 
     /// Timers run in threads of their own: the subscriber is that of the process. No other test here sets one.
     #[test]
+    #[expect(clippy::disallowed_methods, reason = "a deadline for what the threads of servers do")]
     fn what_nodes_report_comes_with_targets_levels_and_fields() {
         let kept = Kept::default();
         tracing::subscriber::set_global_default(kept.clone()).unwrap();
         let timing = Timing { slow: Duration::ZERO, ..Timing::default() };
-        let cluster = Cluster::builder(3).timing(timing).start().unwrap();
-        let bucket = cluster.client(NodeId(1)).unwrap().bucket("default").unwrap();
-        cluster.slow(NodeId(2), Duration::from_millis(5));
-        cluster.stop(NodeId(3));
+        // Named unlike the nodes of the other test, whose events come here, too.
+        let members = (11..=13).map(|node| Member::new(NodeId(node))).collect();
+        let cluster = Cluster::builder(3).members(members).timing(timing).start().unwrap();
+        let bucket = cluster.client(NodeId(11)).unwrap().bucket("default").unwrap();
+        cluster.slow(NodeId(12), Duration::from_millis(5));
+        cluster.stop(NodeId(13));
         let _ = bucket.trace_put("k", "v", &Context::empty(), PutOptions::default()).wait().result.unwrap();
         assert!(kept.has(Level::WARN, "quorate::request", "operation=\"put\""), "{:?}", kept.0);
         assert!(kept.has(Level::DEBUG, "quorate::trace", "reached: 2 of 2"), "{:?}", kept.0);
@@ -206,9 +211,9 @@ mod events {
                 let _ = bucket.put("k", "v", &Context::empty()).wait();
             }
         };
-        wait_for(Level::WARN, "quorate::peers", "peer suspected node=1 peer=3");
-        cluster.restart(NodeId(3)).unwrap();
-        wait_for(Level::INFO, "quorate::peers", "peer recovered node=1 peer=3");
-        wait_for(Level::INFO, "quorate::hints", "all hints delivered node=1 peer=3");
+        wait_for(Level::WARN, "quorate::peers", "peer suspected node=11 peer=13");
+        cluster.restart(NodeId(13)).unwrap();
+        wait_for(Level::INFO, "quorate::peers", "peer recovered node=11 peer=13");
+        wait_for(Level::INFO, "quorate::hints", "all hints delivered node=11 peer=13");
     }
 }

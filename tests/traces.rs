@@ -252,3 +252,20 @@ fn a_client_gets_the_trace_of_what_it_asked_and_of_nothing_else() {
     let stopped = bucket.trace_get("k", GetOptions::default()).wait();
     assert_eq!((stopped.result.unwrap_err(), stopped.trace), (GetError::Stopped, Trace::default()));
 }
+
+#[test]
+fn the_trace_in_the_operating_guide_is_what_a_node_tells() {
+    let mut sim = even(5);
+    let [owner, .., third] = sim.owners("k")[..] else { panic!("three owners") };
+    sim.put(owner, "k", "v").unwrap();
+    sim.crash(third);
+    for _ in 0..8 {
+        sim.put(owner, "k", "w").unwrap();
+        sim.run_for(ms(200));
+    }
+    let (_, trace) = put(&mut sim, owner, "k", Some("x"), &Context::empty(), PutOptions::default());
+    // The start in the dot's name is drawn by the simulator's seed, like all else here.
+    let shown: String = trace.to_string().lines().map(|line| format!("    {line}\n")).collect();
+    let guide = include_str!("../docs/OPERATING.md");
+    assert!(guide.contains(&shown), "it is:\n{shown}");
+}

@@ -11,11 +11,12 @@ use rand::rngs::SysRng;
 use super::client::Client;
 use super::door::{Call, Door};
 use super::local::{LocalNetwork, reuse, run};
+use super::pending::{overloaded, stopped};
 use super::sync::{AtomicBool, AtomicU64, AtomicUsize, Condvar, Mutex, MutexGuard, Ordering, SegQueue, fence, thread};
 use super::{clock, pending};
 use crate::causality::Context;
 use crate::config::Limits;
-use crate::error::{CompareError, ContextError, GetError, ListError, OpenError, PutError, StorageError};
+use crate::error::{ContextError, OpenError, PutError, StorageError};
 use crate::ids::{KeyspaceId, NodeId, Start, Ticket};
 use crate::message::Message;
 use crate::node::{Counters, Event, Input, Keyspace, Node, Output, Setup};
@@ -600,24 +601,6 @@ impl Slots {
         for slot in self.list.into_iter().flatten() {
             slot.fill(Reply::Put(Err(PutError::Stopped)));
         }
-    }
-}
-
-fn stopped(request: &Request) -> Reply {
-    match request {
-        Request::Get { .. } => Reply::Get(Err(GetError::Stopped)),
-        Request::Put { .. } => Reply::Put(Err(PutError::Stopped)),
-        Request::List { .. } => Reply::List(Err(ListError::Stopped)),
-        Request::Compare { .. } => Reply::Compared(Err(CompareError::Stopped)),
-    }
-}
-
-fn overloaded(request: &Request) -> Reply {
-    match request {
-        Request::Get { .. } => Reply::Get(Err(GetError::Overloaded)),
-        Request::Put { .. } => Reply::Put(Err(PutError::Overloaded)),
-        Request::List { .. } => Reply::List(Err(ListError::Overloaded)),
-        Request::Compare { .. } => Reply::Compared(Err(CompareError::Overloaded)),
     }
 }
 
