@@ -276,9 +276,16 @@ impl Notes {
 
     #[inline]
     pub(crate) fn note(&mut self, step: impl FnOnce() -> Step) {
-        if let Some(steps) = &mut self.0 {
-            steps.push(step());
+        if self.is_wanted() {
+            self.add(step);
         }
+    }
+
+    // Apart, lest what is hardly ever done make large what is always done.
+    #[cold]
+    #[inline(never)]
+    fn add(&mut self, step: impl FnOnce() -> Step) {
+        self.0.get_or_insert_default().push(step());
     }
 
     /// What was noted since this was called last.
@@ -309,6 +316,8 @@ impl<K: Ord> Traces<K> {
         !self.0.is_empty() && self.0.contains_key(request)
     }
 
+    #[cold]
+    #[inline(never)]
     pub(crate) fn add(&mut self, request: &K, now: Time, step: impl FnOnce() -> Step) {
         if let Some((began, trace)) = self.0.get_mut(request) {
             trace.add(now.since(*began), step());

@@ -130,8 +130,7 @@ impl Getting {
             notes,
         };
         if get.notes.is_wanted() {
-            let suspected = roster.layout().owners(partition).iter().filter(|node| roster.is_suspected(**node));
-            suspected.for_each(|&node| get.notes.note(|| roster.skipped(node, now)));
+            get.note_suspects(roster, now);
         }
         let wanted = if rule.all || rule.spread == Spread::Zones { u8::MAX } else { rule.r };
         for _ in 0..wanted {
@@ -141,14 +140,23 @@ impl Getting {
         }
         if rule.mode == Mode::Sloppy {
             let missing = usize::from(rule.r).saturating_sub(get.asked.len());
-            let owners = roster.layout().owners(partition);
-            let skipped = owners.iter().copied().find(|node| roster.is_suspected(*node)).unwrap_or(roster.me);
             for _ in 0..missing {
+                let owners = roster.layout().owners(partition);
+                let skipped = owners.iter().copied().find(|node| roster.is_suspected(*node)).unwrap_or(roster.me);
                 get.ask_another(Why::InStead(skipped), roster, now, ask);
             }
         }
         get.ask_suspects(roster, now, ask);
         get
+    }
+
+    #[cold]
+    #[inline(never)]
+    fn note_suspects(&mut self, roster: Roster<'_>, now: Time) {
+        let owners = roster.layout().owners(self.partition).iter();
+        for &node in owners.filter(|node| roster.is_suspected(**node)) {
+            self.notes.note(|| roster.skipped(node, now));
+        }
     }
 
     /// Asks the fastest owner that was not asked yet; suspected ones only where the others are too few.

@@ -29,11 +29,9 @@ impl<S: Storage> Shard<S> {
     }
 
     /// The answer to a request, with its trace if it has one.
-    #[inline]
+    #[cold]
+    #[inline(never)]
     pub(super) fn with_trace(&mut self, ticket: Ticket, reply: Reply) -> Reply {
-        if self.traces.is_empty() {
-            return reply;
-        }
         match self.traces.close(&ticket) {
             Some(trace) => Reply::Traced(Box::new(reply), Box::new(trace)),
             None => reply,
@@ -48,6 +46,8 @@ impl<S: Storage> Shard<S> {
         }
     }
 
+    #[cold]
+    #[inline(never)]
     fn take_notes(&mut self, number: u64) {
         let now = self.now.time;
         let noted = match self.operations.get_mut(number) {
@@ -74,6 +74,8 @@ impl<S: Storage> Shard<S> {
     }
 
     /// Where a key lives, as a request finds it.
+    #[cold]
+    #[inline(never)]
     pub(super) fn placed(&self, partition: PartitionId) -> Step {
         const STAND_INS: usize = 3;
         let layouts = self.topology.live(partition);

@@ -312,6 +312,8 @@ impl<S: Storage> Shard<S> {
     }
 
     /// The last that a trace tells of a read.
+    #[cold]
+    #[inline(never)]
     fn note_behind(&mut self, number: u64) {
         let Some(Operation::Get(get)) = self.operations.get_mut(number) else { return };
         for node in get.machine.behind() {
