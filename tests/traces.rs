@@ -265,7 +265,7 @@ fn the_trace_in_the_operating_guide_is_what_a_node_tells() {
     }
     let (_, trace) = put(&mut sim, owner, "k", Some("x"), &Context::empty(), PutOptions::default());
     // The start in the dot's name is drawn by the simulator's seed, like all else here.
-    let shown: String = trace.to_string().lines().map(|line| format!("    {line}\n")).collect();
+    let shown = format!("    {}\n", trace.to_string().trim_end().replace('\n', "\n    "));
     let guide = include_str!("../docs/OPERATING.md");
     assert!(guide.contains(&shown), "it is:\n{shown}");
 }
