@@ -5,7 +5,7 @@
 //! from any value in it. The last one begins at 130 s, beyond every sane deadline, and has no end.
 //!
 //! Why not the crate `hdrhistogram`: the core depends on nothing that it can do in so few lines, its counters would have to grow at
-//! run time or be bounded by a range, and what is recorded here on the path of each request costs some fifteen instructions.
+//! run time or be bounded by a range, and what is recorded here is on the path of each request.
 
 use std::fmt;
 use std::time::Duration;

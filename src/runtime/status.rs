@@ -10,7 +10,7 @@ use crate::storage::Storage;
 /// What it says of itself.
 impl<S: Storage + 'static> Server<S> {
     /// The node's [`Status`], and the length of the queue before it; `None` when it has ended. The node stands still while
-    /// it is made, for about a millisecond with thousands of partitions.
+    /// it is made: a walk over its partitions and all that is in progress.
     #[must_use]
     pub fn status(&self) -> Option<Status> {
         let mut status = self.with_node(|node| node.status(clock::now()))?;
