@@ -595,6 +595,12 @@ impl<S: Storage> Node<S> {
         self.shards.first().and_then(|shard| shard.votes.store)
     }
 
+    /// In which of its starts it is.
+    #[must_use]
+    pub fn start(&self) -> Start {
+        self.shared.actor.start
+    }
+
     /// Whether it knows a layout to be decided in all partitions that it owns by it or has a copy of, and has neither a
     /// copy left to fill for it, nor one to drop.
     #[must_use]

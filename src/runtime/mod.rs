@@ -11,6 +11,7 @@ mod client;
 mod clock;
 mod cluster;
 mod door;
+mod inbound;
 mod local;
 mod membership;
 mod pending;
@@ -19,6 +20,7 @@ mod sync;
 
 pub use client::{Bucket, Client, Keys};
 pub use cluster::{Cluster, ClusterBuilder};
+pub use inbound::Inbound;
 pub use local::LocalNetwork;
 pub use pending::{Pending, PendingAll};
 pub use server::{Server, Stopped};

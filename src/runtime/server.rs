@@ -28,7 +28,7 @@ use crate::transport::Transport;
 ///
 /// Dropping it stops it without waiting; [`Server::stop`] lets what is in progress come to its end.
 pub struct Server<S: Storage + 'static> {
-    cell: Arc<NodeCell<S>>,
+    pub(super) cell: Arc<NodeCell<S>>,
     thread: Option<thread::JoinHandle<()>>,
     network: Option<LocalNetwork>,
 }
@@ -42,10 +42,10 @@ pub struct Stopped<S> {
     pub error: Option<StorageError>,
 }
 
-struct NodeCell<S: Storage> {
+pub(super) struct NodeCell<S: Storage> {
     state: Mutex<State<S>>,
     inbox: SegQueue<Incoming>,
-    waiting: AtomicUsize,
+    pub(super) waiting: AtomicUsize,
     transport: Arc<dyn Transport>,
     on_event: Box<dyn Fn(Event) + Send + Sync>,
     id: NodeId,
@@ -176,7 +176,7 @@ impl<S: Storage + 'static> Server<S> {
 
     /// Looks at the node, between two steps.
     pub fn with_node<T>(&self, look: impl FnOnce(&Node<S>) -> T) -> Option<T> {
-        self.cell.look(|state| state.node.as_ref().map(look))
+        self.cell.with_node(look)
     }
 
     /// Does something to the node between two steps, and lets out what comes of it.
@@ -363,6 +363,11 @@ impl<S: Storage> NodeCell<S> {
             self.timer.arm();
         }
         result
+    }
+
+    /// Looks at the node, between two steps.
+    pub(super) fn with_node<T>(&self, look: impl FnOnce(&Node<S>) -> T) -> Option<T> {
+        self.look(|state| state.node.as_ref().map(look))
     }
 
     /// The timer thread: looks in when something is due, and at least once a tick.
