@@ -44,6 +44,8 @@ pub mod storage;
 pub mod testing;
 mod time;
 mod transport;
+#[cfg(feature = "tcp")]
+pub mod transports;
 pub mod verdict;
 pub mod views;
 mod wire;

@@ -405,7 +405,7 @@ fn nothing_is_left_undone_unsafe_or_asleep() {
 }
 
 /// Modules that may ask the system for something. The others are told. A suite for transports waits for real ones.
-const IMPURE: &[&str] = &["runtime", "testing"];
+const IMPURE: &[&str] = &["runtime", "testing", "transports"];
 
 /// Where the rest reaches for files, sockets, the environment, threads or the system's randomness.
 fn impurities(sources: &[Source]) -> Vec<String> {
