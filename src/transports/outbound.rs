@@ -388,10 +388,10 @@ impl Peer {
     }
 
     /// What has another address now is dialled anew.
-    pub(super) fn moved(&self, inner: &Inner, address: Option<&str>) {
+    pub(super) fn moved(&self, inner: &Inner, address: &str) {
         let mut state = self.state.lock();
         match state.phase {
-            Phase::Up if state.figures.address.as_deref() != address => {
+            Phase::Up if state.figures.address.as_deref() != Some(address) => {
                 let error = io::Error::new(ErrorKind::ConnectionAborted, "it has another address now");
                 self.lost(inner, state, &error);
             }

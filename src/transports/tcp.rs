@@ -177,8 +177,8 @@ impl TcpTransport {
         self.address
     }
 
-    /// Says where a peer listens, or that nobody knows any more. A connection to another address ends; what waits goes to
-    /// the new one.
+    /// Says where a peer listens, or that the host does not know any more. A connection to another address ends; what
+    /// waits goes to the new one. Without a new one a connection that stands, stands.
     pub fn set_address(&self, node: NodeId, address: Option<String>) {
         let changed = {
             let mut addresses = self.inner.addresses.write();
@@ -188,8 +188,12 @@ impl TcpTransport {
             };
             former != address
         };
-        if changed && let Some(peer) = self.inner.known(node) {
-            peer.moved(&self.inner, self.inner.address_of(node).as_deref());
+        // Gossip is not asked here: whoever calls may hold the node that knows it.
+        if changed
+            && let Some(address) = &address
+            && let Some(peer) = self.inner.known(node)
+        {
+            peer.moved(&self.inner, address);
         }
     }
 

@@ -73,6 +73,24 @@ fn messages_arrive_in_order_and_are_counted_at_both_ends() {
 }
 
 #[test]
+fn all_messages_of_one_call_go_in_one_write_of_the_sender() {
+    // No pulse, which would be a write of its own.
+    let timing = NetworkTiming { pulse: LONG, ..timing() };
+    let (one, two) = (End::open(1, NetworkConfig { timing, ..config() }), End::open(2, config()));
+    one.knows(2, two.address());
+    one.send(2, &[probe(0)]);
+    assert_eq!(two.receive(1, 1), [probe(0)]);
+    until("the thread has let go of it", || {
+        let before = one.peer(2);
+        one.send(2, &numbers(0..64));
+        assert_eq!(two.receive(1, 64), numbers(0..64));
+        until("it is counted", || one.peer(2).messages_out == before.messages_out + 64);
+        let after = one.peer(2);
+        (after.writes_direct, after.writes_handed) == (before.writes_direct + 1, before.writes_handed)
+    });
+}
+
+#[test]
 fn figures_are_plain_data() {
     let (one, two) = pair();
     one.reaches(1, &two, 2);
