@@ -56,18 +56,21 @@
 //!
 //! Embedders have threads, whatever else they have; a runtime for tasks would be one more for those who have none, and
 //! two for those who have another. A cluster has tens of peers, seldom hundreds: their threads sleep, and take address
-//! space. And tasks gain nothing worth that: `benches/network` measures round trips over loopback beside two minimal
-//! transports without bounds or handshake:
+//! space. And tasks cost as much: `benches/network` measures round trips over loopback beside two minimal transports
+//! without bounds or handshake:
 //!
 //! ```text
-//! in flight    tcp: p50 us  p99 us  CPU us/message    tokio: p50 us  p99 us  CPU us/message    handed: CPU us/message
-//!         1           28.2     379           17.3              27.1     135           18.0                       31.7
-//!        16          109.9    4061            3.2              96.7    8217            3.0                        4.5
-//!        64          336.3    5453            2.4             290.7    8563            2.3                        2.7
+//! in flight      p50 us: tcp  tls  tokio  handed     CPU us/message: tcp   tls  tokio  handed
+//!         1             26.3 30.7   25.9    48.3                    15.7  19.4   16.2    28.3
+//!        16             67.6 75.3   67.8    92.4                     2.6   2.9    2.6     3.6
+//!        64              196  227    195     220                     1.6   1.9    1.6     1.8
 //! ```
 //!
 //! `tokio` is two workers, a task each way and end; `handed` is threads that hand what is sent to one that writes. Two
-//! cores, without link-time optimization, on a machine that had a dozen other things to do: p99 is the scheduler's.
+//! cores, medians of five runs of 40,000 trips, without link-time optimization. Others kept the machine busy (load 9 to
+//! 11), so that p99 is mostly the scheduler's: with one in flight 1.8 ms here and 0.1 ms for tokio, whose worker finds the
+//! other end's work itself where a thread of its own waits for a core; with 64 in flight 4.8 and 4.5 ms.
+
 #![allow(clippy::disallowed_methods, reason = "sockets, threads and clocks are what this is made of")]
 
 mod accept;
