@@ -43,6 +43,14 @@ pub(crate) struct GetRule {
     pub(crate) all: bool,
 }
 
+impl GetRule {
+    /// R is no less than the owners that must be among those who answer.
+    pub(crate) fn new(r: u8, mode: Mode, spread: Spread, all: bool) -> Self {
+        let (owners, mode) = (mode.owners(), if mode == Mode::Owners(0) { Mode::Sloppy } else { mode });
+        Self { r: r.max(owners), mode, spread, all }
+    }
+}
+
 #[derive(Debug)]
 #[cfg_attr(test, derive(Clone, PartialEq))]
 struct Asked {
@@ -121,7 +129,7 @@ impl Getting {
                 break;
             }
         }
-        if rule.mode == Mode::Sloppy {
+        if rule.mode.takes_fallbacks() {
             let missing = usize::from(rule.r).saturating_sub(get.asked.len());
             for _ in 0..missing {
                 get.ask_another(roster, now, ask);
@@ -155,10 +163,8 @@ impl Getting {
         let owners = roster.layout().owners(self.partition);
         let me = Some(roster.me).filter(|me| !owners.contains(me));
         let free = |node: &NodeId| self.asked.iter().all(|asked| asked.node != *node);
-        let fallback = match self.rule.mode {
-            Mode::Sloppy => me.into_iter().chain(roster.fallbacks(self.partition)).find(free),
-            Mode::Strict => None,
-        };
+        let mut fallbacks = me.into_iter().chain(roster.fallbacks(self.partition));
+        let fallback = if self.rule.mode.takes_fallbacks() { fallbacks.find(free) } else { None };
         match fallback {
             Some(node) if self.asked.len() < usize::from(Verdict::SLOTS) => self.push(node, None, now, ask),
             _ => {
@@ -173,13 +179,31 @@ impl Getting {
         ask.push(node);
     }
 
-    /// Suspicion may be wrong: where those who may still answer are too few for R, suspects are asked all the same.
+    /// Suspicion may be wrong: where the owners who may still answer are too few, suspects are asked all the same.
     /// A sloppy read asks fallbacks first.
     fn ask_suspects(&mut self, roster: Roster<'_>, now: Time, ask: &mut Vec<NodeId>) {
-        while self.rule.mode == Mode::Strict
-            && self.verdict.decision() == Decision::Failed
-            && self.ask_owner(true, roster, now, ask)
-        {}
+        while self.lacks_owners() && self.ask_owner(true, roster, now, ask) {}
+    }
+
+    /// Whether those who were asked can't be the owners that it takes, whatever they answer.
+    fn lacks_owners(&self) -> bool {
+        let may = |asked: &&Asked| {
+            asked.slot.is_some() && matches!(asked.state, State::Waiting { .. } | State::Answered(Answer::Done))
+        };
+        match self.rule.mode {
+            Mode::Sloppy => false,
+            Mode::Strict => self.verdict.decision() == Decision::Failed,
+            Mode::Owners(count) => self.asked.iter().filter(may).count() < usize::from(count),
+        }
+    }
+
+    /// Whether what was shown is an answer, though too few have shown something.
+    fn may_be_shown(&self) -> bool {
+        match self.rule.mode {
+            Mode::Sloppy => !self.replies.is_empty() || !self.hints.is_empty(),
+            Mode::Strict => false,
+            Mode::Owners(count) => self.replies.len() >= usize::from(count),
+        }
     }
 
     /// Takes a node's answer in, and asks another if it was of no use.
@@ -277,15 +301,17 @@ impl Getting {
         }
         let outcome = match self.verdict.decision() {
             Decision::Reached => self.done(),
-            Decision::Open if !expired && !self.is_exhausted() => return None,
-            Decision::Failed if self.is_waiting() && !expired && self.rule.mode == Mode::Sloppy => return None,
-            // Sloppy: what was reached is the answer, and says how many owners that was.
-            Decision::Open | Decision::Failed
-                if self.rule.mode == Mode::Sloppy && (!self.replies.is_empty() || !self.hints.is_empty()) =>
-            {
-                self.done()
+            // Every owner was asked by then.
+            Decision::Open | Decision::Failed if self.rule.mode != Mode::Strict && self.lacks_owners() => {
+                Outcome::Failed(self.shortfall())
             }
+            Decision::Open if !expired && !self.is_exhausted() => return None,
+            Decision::Failed if self.is_waiting() && !expired && self.rule.mode.takes_fallbacks() => return None,
+            // Sloppy: what was reached is the answer, and says how many owners that was.
+            Decision::Open | Decision::Failed if self.may_be_shown() => self.done(),
             Decision::Open if !expired => return None,
+            // Owners that are late may yet be as many as it takes.
+            Decision::Failed if !expired && self.rule.mode.owners() > 0 => return None,
             Decision::Open | Decision::Failed => Outcome::Failed(self.shortfall()),
         };
         self.answered = true;
@@ -306,7 +332,7 @@ impl Getting {
     }
 
     fn is_exhausted(&self) -> bool {
-        self.rule.mode == Mode::Sloppy && !self.is_waiting()
+        self.rule.mode.takes_fallbacks() && !self.is_waiting()
     }
 
     fn done(&self) -> Outcome {
@@ -356,11 +382,11 @@ impl Getting {
             State::Waiting { .. } => Answer::Silent,
             State::Answered(answer) => answer,
         };
-        Shortfall {
-            needed: self.verdict.needed(),
-            got: self.verdict.got(),
-            answers: self.asked.iter().map(|asked| (asked.node, answer(asked))).collect(),
-        }
+        let (needed, got) = match self.rule.mode {
+            Mode::Sloppy | Mode::Strict => (self.verdict.needed(), self.verdict.got()),
+            Mode::Owners(count) => (count, self.replies.len() as u8),
+        };
+        Shortfall { needed, got, answers: self.asked.iter().map(|asked| (asked.node, answer(asked))).collect() }
     }
 
     /// When [`Getting::late`] or [`Getting::hedge`] has something to do.

@@ -1,5 +1,7 @@
 //! The coordinator of a put.
 
+use std::sync::Arc;
+
 use smallvec::SmallVec;
 
 use super::{Patience, Roster, Wait};
@@ -8,6 +10,7 @@ use crate::error::{Answer, Refusal, Shortfall};
 use crate::ids::{NodeId, PartitionId};
 use crate::message::WriteRule;
 use crate::mutant::{self, Mutant};
+use crate::ring::Layout;
 use crate::time::Time;
 use crate::verdict::{Decision, Verdict};
 
@@ -23,6 +26,8 @@ pub(crate) struct Putting {
     places: SmallVec<[Place; 3]>,
     /// One for each layout that counts, in order.
     verdicts: SmallVec<[Verdict; 1]>,
+    /// The same where so many must be owners: slot for slot those of `verdicts`, in which stand-ins have failed.
+    owners: Vec<Verdict>,
     /// Owners for whom this node keeps the hint itself.
     kept: Vec<NodeId>,
     /// Timestamps decide, and no other node has believed this one yet.
@@ -83,7 +88,9 @@ impl Putting {
         };
         let (places, kept, held_back) = (SmallVec::new(), Vec::new(), Vec::new());
         let verdicts = roster.layouts.iter().map(verdict).collect();
-        let mut put = Self { rule, partition, places, verdicts, kept, doubted, held_back, answered: false };
+        let of_owners = |layout: &Arc<Layout>| Verdict::of_nodes(rule.mode.owners().min(layout.n()), 0);
+        let owners = if rule.mode.owners() > 0 { roster.layouts.iter().map(of_owners).collect() } else { Vec::new() };
+        let mut put = Self { rule, partition, places, verdicts, owners, kept, doubted, held_back, answered: false };
         // Suspicion may be wrong: where too few others are left to reach W, suspects are asked all the same.
         let suspected = roster.owners(partition).filter(|&node| roster.is_suspected(node)).count();
         let enough = |stand_ins: usize| {
@@ -94,7 +101,11 @@ impl Putting {
                 roster.reach(rule.spread, nodes) >= usize::from(rule.w)
             })
         };
-        let desperate = !enough(0) && (rule.mode == Mode::Strict || !enough(suspected));
+        let lacks_owners = roster.layouts.iter().any(|layout| {
+            let healthy = layout.owners(partition).iter().filter(|&&node| !roster.is_suspected(node));
+            healthy.count() < usize::from(rule.mode.owners())
+        });
+        let desperate = lacks_owners || !enough(0) && (rule.mode == Mode::Strict || !enough(suspected));
         for owner in roster.owners(partition) {
             if owner == roster.me || !roster.is_suspected(owner) || desperate {
                 put.ask(owner, owner, roster, now, orders);
@@ -112,12 +123,22 @@ impl Putting {
     }
 
     fn ask(&mut self, node: NodeId, owner: NodeId, roster: Roster<'_>, now: Time, orders: &mut Vec<Order>) {
-        // A hint counts toward W in sloppy mode alone.
-        let counts = node == owner || self.rule.mode == Mode::Sloppy || mutant::is(Mutant::CountHintsInStrict);
+        // A hint counts toward W where not all must be owners.
+        let counts = node == owner || self.rule.mode.takes_fallbacks() || mutant::is(Mutant::CountHintsInStrict);
         let zone = if self.rule.spread == Spread::Zones { roster.zone(node) } else { 0 };
-        let layouts = roster.layouts.iter().zip(&mut self.verdicts);
+        let layouts = roster.layouts.iter().zip(&mut self.verdicts).enumerate();
+        let owners = &mut self.owners;
         let slots = layouts
-            .map(|(layout, verdict)| (counts && layout.owns(owner, self.partition)).then(|| verdict.ask(zone)))
+            .map(|(at, (layout, verdict))| {
+                let slot = (counts && layout.owns(owner, self.partition)).then(|| verdict.ask(zone))?;
+                if let Some(owners) = owners.get_mut(at) {
+                    owners.ask(zone);
+                    if node != owner {
+                        owners.bad(slot);
+                    }
+                }
+                Some(slot)
+            })
             .collect();
         self.places.push(Place { node, owner, state: State::Waiting { since: now, wait: Wait::Fresh }, slots });
         if node != roster.me {
@@ -195,8 +216,15 @@ impl Putting {
         if let Some(place) = self.places.iter_mut().find(|place| place.node == node) {
             place.state = State::Stored;
             for (at, (slot, verdict)) in place.slots.iter().zip(&mut self.verdicts).enumerate() {
-                if let Some(slot) = *slot {
-                    if place.node != place.owner || counts(at) { verdict.good(slot) } else { verdict.bad(slot) }
+                let Some(slot) = *slot else { continue };
+                let is_owner = place.node == place.owner;
+                if !is_owner || counts(at) {
+                    verdict.good(slot)
+                } else {
+                    verdict.bad(slot)
+                }
+                if let Some(owners) = self.owners.get_mut(at) {
+                    if is_owner && counts(at) { owners.good(slot) } else { owners.bad(slot) }
                 }
             }
         }
@@ -222,8 +250,10 @@ impl Putting {
         if !self.is_covered(owner) {
             self.stand_in(owner, roster, now, orders);
         }
-        for (slot, verdict) in self.places[at].slots.iter().zip(&mut self.verdicts) {
-            slot.iter().for_each(|slot| verdict.bad(*slot));
+        for verdicts in [&mut self.verdicts[..], &mut self.owners] {
+            for (slot, verdict) in self.places[at].slots.iter().zip(verdicts) {
+                slot.iter().for_each(|slot| verdict.bad(*slot));
+            }
         }
     }
 
@@ -298,7 +328,7 @@ impl Putting {
     /// Reached in every layout, or failed in one.
     fn decision(&self) -> Decision {
         let mut all = Decision::Reached;
-        for verdict in &self.verdicts {
+        for verdict in self.verdicts.iter().chain(&self.owners) {
             match verdict.decision() {
                 Decision::Failed => return Decision::Failed,
                 Decision::Open => all = Decision::Open,
@@ -328,9 +358,11 @@ impl Putting {
             State::Stored => Answer::Done,
             State::Failed(answer) => answer,
         };
+        let is_reached = |verdict: &Verdict| verdict.decision() == Decision::Reached;
+        let short = if self.verdicts.iter().all(is_reached) { &self.owners[..] } else { &self.verdicts };
         Shortfall {
-            needed: self.verdicts.iter().map(Verdict::needed).max().unwrap_or(self.rule.w),
-            got: self.verdicts.iter().map(Verdict::got).min().unwrap_or(0),
+            needed: short.iter().map(Verdict::needed).max().unwrap_or(self.rule.w),
+            got: short.iter().map(Verdict::got).min().unwrap_or(0),
             answers: self.places.iter().map(|place| (place.node, answer(place))).collect(),
         }
     }

@@ -87,7 +87,10 @@ impl<S: Storage> Shard<S> {
             return Err(GetError::Quorum { asked: r, n: defaults.quorum.n() });
         }
         let mode = options.mode.unwrap_or(defaults.mode);
-        let rule = GetRule { r, mode, spread: options.spread, all: options.all };
+        let rule = GetRule::new(r, mode, options.spread, options.all);
+        if rule.r > defaults.quorum.n() {
+            return Err(GetError::Quorum { asked: rule.r, n: defaults.quorum.n() });
+        }
         let deadline = self.now.time + options.deadline.unwrap_or(shared.timing.deadline);
         Ok((Key::new(&shared.identity.secret, keyspace, key), rule, deadline))
     }

@@ -10,7 +10,7 @@ use super::topology::{Layouts, member_store};
 use crate::ballot::Sets;
 use crate::bytes::Bytes;
 use crate::causality::{Context, Entry, Update};
-use crate::config::Durability;
+use crate::config::{Durability, Mode};
 use crate::coordinate::{GetRule, Order, PutOutcome, Putting, Roster};
 use crate::dots::DotSet;
 use crate::error::{Answer, PutError, Refusal, Shortfall, StorageError};
@@ -91,7 +91,7 @@ impl<S: Storage> Shard<S> {
             return self.write(plan);
         }
         let Some(defaults) = self.shared.keyspace(plan.key.keyspace()) else { return };
-        let rule = GetRule { r: defaults.quorum.r(), mode: plan.rule.mode, spread: plan.rule.spread, all: false };
+        let rule = GetRule::new(defaults.quorum.r(), plan.rule.mode, plan.rule.spread, false);
         let (key, deadline) = (plan.key.clone(), plan.deadline);
         let purpose = if if_unchanged { Purpose::Condition(Box::new(plan)) } else { Purpose::Delete(Box::new(plan)) };
         self.start_get(purpose, key, rule, deadline);
@@ -119,9 +119,12 @@ impl<S: Storage> Shard<S> {
         if expires_after.is_some_and(|after| micros(after) == 0) {
             return Err(PutError::ExpiresAtOnce);
         }
+        let mode = options.mode.unwrap_or(defaults.mode);
         let w = options.w.unwrap_or(defaults.quorum.w());
-        if w == 0 || w > defaults.quorum.n() {
-            return Err(PutError::Quorum { asked: w, n: defaults.quorum.n() });
+        for asked in [w, w.max(mode.owners())] {
+            if asked == 0 || asked > defaults.quorum.n() {
+                return Err(PutError::Quorum { asked, n: defaults.quorum.n() });
+            }
         }
         let key = Key::new(&shared.identity.secret, keyspace, key);
         context.check(&shared.identity, key.position())?;
@@ -131,8 +134,8 @@ impl<S: Storage> Shard<S> {
             value,
             context,
             rule: WriteRule {
-                w,
-                mode: options.mode.unwrap_or(defaults.mode),
+                w: w.max(mode.owners()),
+                mode: if mode == Mode::Owners(0) { Mode::Sloppy } else { mode },
                 spread: options.spread,
                 durability: options.durability,
             },

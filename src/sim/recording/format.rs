@@ -218,9 +218,17 @@ fn small(reader: &mut Reader<'_>) -> Result<Option<u8>, FormatError> {
 }
 
 fn put_rule(out: &mut Vec<u8>, mode: Option<Mode>, spread: Spread, deadline: Option<Duration>) {
-    put_option(out, mode.map(|mode| u64::from(mode == Mode::Strict)));
+    put_option(out, mode.map(mode_number));
     out.push(u8::from(spread == Spread::Zones));
     put_option(out, deadline.map(micros));
+}
+
+fn mode_number(mode: Mode) -> u64 {
+    match mode {
+        Mode::Sloppy => 0,
+        Mode::Strict => 1,
+        Mode::Owners(count) => 2 + u64::from(count),
+    }
 }
 
 type Rule = (Option<Mode>, Spread, Option<Duration>);
@@ -230,7 +238,9 @@ fn rule(reader: &mut Reader<'_>) -> Result<Rule, FormatError> {
         None => None,
         Some(0) => Some(Mode::Sloppy),
         Some(1) => Some(Mode::Strict),
-        Some(_) => return Err(FormatError::Content("a mode of no kind")),
+        Some(more) => {
+            Some(Mode::Owners(u8::try_from(more - 2).map_err(|_| FormatError::Content("a mode of no kind"))?))
+        }
     };
     let spread = if flag(reader)? { Spread::Zones } else { Spread::Nodes };
     Ok((mode, spread, option(reader)?.map(Duration::from_micros)))
