@@ -25,6 +25,8 @@ pub(crate) enum Shape {
     Lasts(u64),
 }
 
+type Found = Result<Versions, GetError>;
+
 enum Step {
     Ready(Reply),
     Read(Shape, Range<usize>),
@@ -99,10 +101,7 @@ impl Batch {
         self.written.clear();
     }
 
-    fn carry_out(
-        &mut self,
-        nodes: &mut Nodes<MemoryStorage>,
-    ) -> (Vec<Result<Versions, GetError>>, Vec<Result<(), PutError>>) {
+    fn carry_out(&mut self, nodes: &mut Nodes<MemoryStorage>) -> (Vec<Found>, Vec<Result<(), PutError>>) {
         let (reads, writes) = (std::mem::take(&mut self.reads), std::mem::take(&mut self.writes));
         if reads.is_empty() && writes.is_empty() {
             return (Vec::new(), Vec::new());
@@ -136,7 +135,7 @@ impl Batch {
     }
 }
 
-fn shaped(shape: Shape, found: &[Result<Versions, GetError>]) -> Reply {
+fn shaped(shape: Shape, found: &[Found]) -> Reply {
     if let Some(error) = found.iter().find_map(|result| result.as_ref().err()) {
         return refused(error);
     }
@@ -146,12 +145,12 @@ fn shaped(shape: Shape, found: &[Result<Versions, GetError>]) -> Reply {
     match shape {
         Shape::One => bulk(values.next().flatten()),
         Shape::Each => Reply::Array(values.map(bulk).collect()),
-        Shape::Count => Reply::Integer(values.flatten().count() as i64),
-        Shape::Length => Reply::Integer(values.next().flatten().map_or(0, |value| value.into_text().len() as i64)),
+        Shape::Count => Reply::count(values.flatten().count()),
+        Shape::Length => Reply::count(values.next().flatten().map_or(0, |value| value.into_text().len())),
         Shape::Lasts(unit) => Reply::Integer(match values.next().flatten().map(|value| value.lasts()) {
             None => -2,
             Some(None) => -1,
-            Some(Some(lasts)) => (lasts.as_millis() as u64).div_ceil(unit) as i64,
+            Some(Some(lasts)) => i64::try_from(lasts.as_millis().div_ceil(unit.into())).unwrap_or(i64::MAX),
         }),
     }
 }

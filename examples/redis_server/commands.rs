@@ -6,6 +6,7 @@ use quorate::error::{ListError, PutError};
 use quorate::{Bytes, GetOptions, PutOptions};
 
 use crate::batch::{Batch, KEYSPACE, Shape, Writing, refused, shown};
+use crate::counter::Counter;
 use crate::random::random;
 use crate::resp::Reply;
 use crate::session::Session;
@@ -143,7 +144,7 @@ impl Session {
         };
         let value = shown(&found);
         let counter = match &value {
-            None => Some(Default::default()),
+            None => Some(Counter::default()),
             Some(value) => value.counter(),
         };
         let Some(mut counter) = counter else { return error(NOT_A_NUMBER) };
@@ -203,10 +204,10 @@ impl Session {
     fn count_keys(&mut self) -> Reply {
         let mut count = 0;
         let listed = self.nodes.list(KEYSPACE, |keys| {
-            count += keys.len() as i64;
+            count += keys.len();
             Ok::<_, ListError>(())
         });
-        listed.map_or_else(|error| refused(&error), |()| Reply::Integer(count))
+        listed.map_or_else(|error| refused(&error), |()| Reply::count(count))
     }
 
     fn info(&self) -> Reply {

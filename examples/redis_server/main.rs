@@ -23,7 +23,9 @@ mod random;
 
 use std::net::{Ipv4Addr, TcpListener, TcpStream};
 use std::sync::Arc;
+use std::time::Duration;
 
+use quorate::config::Timing;
 use quorate::{Cluster, Error, Keyspace};
 
 use counter::Tallies;
@@ -88,7 +90,9 @@ fn main() -> Result<(), Failure> {
 /// it asks the reconciler at once, and what was there is superseded.
 fn start() -> Result<Shared, Failure> {
     let keyspace = Keyspace::new(batch::KEYSPACE).reconciler(ReconcileValues).max_siblings(1);
-    let cluster = Cluster::builder(NODES).keyspace(keyspace).start().map_err(Error::from)?;
+    // A pipeline of many commands waits in the queue of its own node: it is slow then, and no failure.
+    let timing = Timing { deadline: Duration::from_secs(10), ..Timing::default() };
+    let cluster = Cluster::builder(NODES).keyspace(keyspace).timing(timing).start().map_err(Error::from)?;
     Ok(Shared { cluster: Arc::new(cluster), tallies: Tallies::new() })
 }
 

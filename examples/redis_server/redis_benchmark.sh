@@ -14,6 +14,7 @@ target=${CARGO_TARGET_DIR:-target}
 cargo build --release --example redis_server
 home=$(mktemp -d)
 
+: >"$home/ours.log"
 "$target/release/examples/redis_server" --port 0 >"$home/ours.log" &
 ours=$!
 trap 'kill "$ours" ${theirs:-}; rm -r "$home"' EXIT
@@ -38,7 +39,8 @@ bench() {
 printf '%-24s %4s %12s %12s %7s\n' test P redis_server redis-server ratio
 for pipeline in 1 16; do
     for test in ping_mbulk set get incr mset; do
-        mine=$(bench "$port" "$test" "$pipeline" | cut -f 2)
+        # It stops at the first error that it is told.
+        mine=$(bench "$port" "$test" "$pipeline" | cut -f 2) || mine=0
         name_and_rate=$(bench "$their_port" "$test" "$pipeline")
         yours=$(cut -f 2 <<<"$name_and_rate")
         awk -v name="$(cut -f 1 <<<"$name_and_rate")" -v p="$pipeline" -v mine="$mine" -v yours="$yours" \

@@ -80,6 +80,10 @@ pub(crate) enum Reply {
 }
 
 impl Reply {
+    pub(crate) fn count(count: usize) -> Self {
+        Self::Integer(i64::try_from(count).unwrap_or(i64::MAX))
+    }
+
     pub(crate) fn put(&self, out: &mut Vec<u8>) {
         let head = |out: &mut Vec<u8>, kind: u8, text: &[u8]| {
             out.push(kind);
@@ -151,7 +155,7 @@ mod tests {
         assert_eq!(parse(b"*1\r\n$-1\r\n"), Err(ProtocolError::Length));
         assert_eq!(parse(b"*1\r\n:1\r\n"), Err(ProtocolError::Dollar));
         assert_eq!(parse(b"*1\r\n$1\r\nxyz"), Err(ProtocolError::Line));
-        assert_eq!(parse(&[b'x'; LINE + 2]), Err(ProtocolError::Line));
+        assert_eq!(parse(&vec![b'x'; LINE + 2]), Err(ProtocolError::Line));
     }
 
     #[test]

@@ -35,6 +35,7 @@ if [[ ! -e $home/ready ]]; then
 fi
 
 log=$home/server.log
+: >"$log"
 "$target/release/examples/riak_server" --port 0 "${chaos[@]}" >"$log" &
 server=$!
 trap 'kill "$server"' EXIT

@@ -65,7 +65,7 @@ impl Arguments {
     fn parse(mut words: impl Iterator<Item = String>) -> Result<Self, Failure> {
         let mut arguments = Self { port: PORT, chaos: None, smoke: false };
         while let Some(word) = words.next() {
-            let bad = |_| Failure::Usage(format!("what is {word}?"));
+            let bad = |()| Failure::Usage(format!("what is {word}?"));
             let mut value = || words.next().ok_or_else(|| Failure::Usage(format!("{word} of what?")));
             match &word[..] {
                 "--port" => arguments.port = value()?.parse().map_err(|_| bad(()))?,

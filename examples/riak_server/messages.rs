@@ -1,5 +1,7 @@
 //! Riak's messages, as `riak.proto` and `riak_kv.proto` define them: the tags are theirs, the names are spelt out.
 
+#![allow(clippy::struct_field_names, reason = "the fields have Riak's names")]
+
 use prost::Message;
 
 /// A request, and the code by which it is known.

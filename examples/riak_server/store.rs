@@ -120,9 +120,10 @@ impl Store {
         let (context, if_unchanged) = self.condition(&request, &key, &properties, &reads)?;
         let options = PutOptions { if_unchanged, ..options };
         let content = stamped(request.content);
-        let object = match properties.allow_mult() && !properties.last_write_wins() {
-            true => Object::Sibling(content.clone()),
-            false => Object::Latest(content.clone()),
+        let object = if properties.allow_mult() && !properties.last_write_wins() {
+            Object::Sibling(content.clone())
+        } else {
+            Object::Latest(content.clone())
         };
         let written = self.nodes.put(KEYSPACE, &key, Some(&object.to_bytes()), &context, &options);
         let written = written.map_err(|error| match error {
