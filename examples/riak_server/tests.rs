@@ -212,3 +212,36 @@ fn while_nodes_crash_and_come_back_no_acknowledged_write_is_lost() {
         assert_eq!(there.content[0].value, key.as_bytes());
     }
 }
+
+#[test]
+fn primaries_that_are_asked_for_must_be_there() {
+    let listener = TcpListener::bind((Ipv4Addr::LOCALHOST, 0)).unwrap();
+    let address = listener.local_addr().unwrap();
+    let shared = Arc::new(start().unwrap());
+    let cluster = Arc::clone(&shared.cluster);
+    std::thread::spawn(move || serve(&listener, &shared));
+    let mut client = Connection::to(address).unwrap();
+    let request = PreferenceListRequest { bucket: b"b".to_vec(), key: b"k".to_vec(), bucket_type: None };
+    let list: PreferenceListReply = client.ask(code::PREFERENCE_LIST, &request).unwrap();
+    let first = String::from_utf8(list.items[0].node.clone()).unwrap();
+    let owner = cluster.members().into_iter().find(|node| first == format!("{node}@quorate")).unwrap();
+    cluster.stop(owner);
+
+    // Two owners and a fallback are three answers, of which two are of primaries.
+    let write = |w, pw| PutRequest { w: Some(w), pw: Some(pw), timeout: Some(1_500), ..put("k", "v") };
+    let _: PutReply = client.ask(code::PUT, &write(3, 2)).unwrap();
+    assert!(refusal(&mut client, code::PUT, &write(1, 3)).starts_with("too few replicas acknowledged it: 2 of 3"));
+    let read = |r, pr| GetRequest { r: Some(r), pr: Some(pr), timeout: Some(1_500), ..get("k") };
+    let there: GetReply = client.ask(code::GET, &read(3, 2)).unwrap();
+    assert_eq!(there.content[0].value, b"v");
+    assert!(refusal(&mut client, code::GET, &read(1, 3)).starts_with("too few replicas answered: 2 of 3"));
+
+    let list: PreferenceListReply = client.ask(code::PREFERENCE_LIST, &request).unwrap();
+    assert_eq!(list.items.iter().map(|item| item.primary).collect::<Vec<_>>(), [true, true, false]);
+    cluster.restart(owner).unwrap();
+    let until = std::time::Instant::now() + Duration::from_secs(60);
+    // Those who suspect it have yet to hear of it.
+    while client.ask::<PutReply>(code::PUT, &write(1, 3)).is_err() {
+        assert!(std::time::Instant::now() < until);
+    }
+}
