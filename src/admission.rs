@@ -6,6 +6,7 @@
 
 use std::time::Duration;
 
+use crate::histogram::{class, upper};
 use crate::time::{Time, micros};
 
 /// A kind of background work. Each has slices of its own: one that has much to do keeps no other waiting.
@@ -29,6 +30,8 @@ pub(crate) struct Admission {
     /// Of what was answered since the last judgement.
     latencies: Histogram,
     judged: Time,
+    /// By what it was judged last.
+    p99: Option<u64>,
     /// Between two slices of a kind. Zero is full speed.
     pause: u64,
     /// When the last slice of each kind went, and that of any.
@@ -51,7 +54,15 @@ impl Admission {
     /// At full speed. With a threshold of [`Duration::MAX`] it stays there.
     pub(crate) fn new(threshold: Duration, now: Time) -> Self {
         let (latencies, last) = (Histogram::default(), [Time::default(); 4]);
-        Self { threshold: micros(threshold).max(1), latencies, judged: now, pause: 0, last, latest: Time::default() }
+        Self {
+            threshold: micros(threshold).max(1),
+            latencies,
+            judged: now,
+            p99: None,
+            pause: 0,
+            last,
+            latest: Time::default(),
+        }
     }
 
     /// A request of a client, or one that a peer had forwarded, has been answered or has failed.
@@ -74,6 +85,11 @@ impl Admission {
         Ok(())
     }
 
+    /// The pause between two slices of a kind, the threshold, and the percentile by which it was judged last.
+    pub(crate) const fn state(&self) -> (u64, u64, Option<u64>) {
+        (self.pause, self.threshold, self.p99)
+    }
+
     /// Begins anew with every judgement. What was answered at another pace says nothing of this one: the percentile of a
     /// whole minute would go on slowing down for a minute after it had helped, and only then see that it was too much.
     fn judge(&mut self, now: Time) {
@@ -82,7 +98,8 @@ impl Admission {
             return;
         }
         self.judged = now;
-        let Some(p99) = self.latencies.p99() else {
+        self.p99 = self.latencies.p99();
+        let Some(p99) = self.p99 else {
             // Nobody waits: full speed within ten seconds, but not at once. It may be that nothing gets through at all.
             let halvings = (passed / LATEST).min(63);
             return self.set(self.pause >> halvings);
@@ -120,10 +137,11 @@ impl Default for Histogram {
 
 impl Histogram {
     /// Up to an hour, beyond which no deadline is told from another.
-    const CLASSES: usize = 31 * 8;
+    const CLASSES: usize = 31 << Self::BITS;
+    const BITS: u32 = 3;
 
     fn record(&mut self, value: u64) {
-        let class = Self::class(value).min(Self::CLASSES - 1);
+        let class = class(value, Self::BITS).min(Self::CLASSES - 1);
         self.counts[class] = self.counts[class].saturating_add(1);
         self.count += 1;
     }
@@ -136,28 +154,11 @@ impl Histogram {
             seen += u64::from(count);
             count > 0 && seen >= rank
         })?;
-        Some(Self::upper(class))
+        Some(upper(class, Self::BITS))
     }
 
     fn clear(&mut self) {
         *self = Self::default();
-    }
-
-    /// The position of the highest bit, and the three bits behind it.
-    const fn class(value: u64) -> usize {
-        if value < 8 {
-            return value as usize;
-        }
-        let shift = 60 - value.leading_zeros();
-        (shift as usize) * 8 + (value >> shift) as usize
-    }
-
-    const fn upper(class: usize) -> u64 {
-        if class < 16 {
-            return class as u64;
-        }
-        let shift = class / 8 - 1;
-        (((class % 8 + 9) as u64) << shift) - 1
     }
 }
 
@@ -185,11 +186,11 @@ mod tests {
     fn classes_hold_what_they_say_and_are_an_eighth_wide() {
         let mut last = 0;
         for value in (0..100_000).chain((17..41).map(|bits| (1 << bits) + bits)) {
-            let class = Histogram::class(value);
-            assert!(class >= last && Histogram::upper(class) >= value && Histogram::upper(class) - value <= value / 8);
+            let (class, upper) = (class(value, Histogram::BITS), upper(class(value, Histogram::BITS), Histogram::BITS));
+            assert!(class >= last && upper >= value && upper - value <= value / 8);
             last = class;
         }
-        assert_eq!(Histogram::class(Histogram::upper(100) + 1), 101);
+        assert_eq!(class(upper(100, Histogram::BITS) + 1, Histogram::BITS), 101);
     }
 
     #[test]

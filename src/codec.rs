@@ -22,6 +22,11 @@ pub struct Codec {
 
 const MAGIC: &[u8; 3] = b"QRT";
 const VERSION: u8 = 1;
+/// What stands before and behind a frame on a stream, in bytes.
+#[cfg(feature = "tcp")]
+const LENGTH: usize = 4;
+#[cfg(feature = "tcp")]
+const CHECKSUM: usize = 4;
 
 impl Codec {
     /// For the cluster `identity`, with frames of at most `limit` bytes (see [`crate::config::Limits::frame`]).
@@ -64,6 +69,68 @@ impl Codec {
         out.extend_from_slice(body);
         put_checksum(&[], &mut out, 0);
         out
+    }
+
+    /// Appends the messages to `out` in as few frames as the limit allows, each after its length in four bytes,
+    /// little-endian, until `out` would be longer than `most`. What doesn't fit any more is left out, with all that
+    /// follows; a message that is too long for any frame is left out by itself. Gives how many are in.
+    #[cfg(feature = "tcp")]
+    pub(crate) fn append(&self, from: NodeId, messages: &[Message], out: &mut Vec<u8>, most: usize) -> usize {
+        // So many that their count takes one byte, which is written when they are known.
+        const COUNT_MAX: u8 = 127;
+        let (mut written, mut frame, mut count) = (0, out.len(), 0);
+        for message in messages {
+            let mut before = out.len();
+            if count == 0 {
+                frame = before;
+                self.begin(from, out);
+                before = out.len();
+            }
+            append_message(message, out);
+            if out.len() - frame + CHECKSUM > self.limit + LENGTH && count > 0 {
+                // It begins a frame of its own.
+                out.truncate(before);
+                end(out, frame, count);
+                (frame, count) = (out.len(), 0);
+                self.begin(from, out);
+                before = out.len();
+                append_message(message, out);
+            }
+            let too_long = out.len() - frame + CHECKSUM > self.limit + LENGTH;
+            if too_long || out.len() + CHECKSUM > most {
+                out.truncate(if count == 0 { frame } else { before });
+                if too_long {
+                    continue;
+                }
+                break;
+            }
+            (count, written) = (count + 1, written + 1);
+            if count == COUNT_MAX {
+                end(out, frame, count);
+                (frame, count) = (out.len(), 0);
+            }
+        }
+        if count > 0 {
+            end(out, frame, count);
+        }
+        written
+    }
+
+    /// What stands before the messages of a frame. Its length and their count are written by [`end`].
+    #[cfg(feature = "tcp")]
+    fn begin(&self, from: NodeId, out: &mut Vec<u8>) {
+        out.extend_from_slice(&[0; LENGTH]);
+        out.extend_from_slice(MAGIC);
+        out.push(VERSION);
+        out.extend_from_slice(&self.identity.cluster.0.to_le_bytes());
+        out.extend_from_slice(&from.0.to_le_bytes());
+        out.push(0);
+    }
+
+    /// The longest frame that is read, in bytes.
+    #[cfg(feature = "tcp")]
+    pub(crate) const fn limit(&self) -> usize {
+        self.limit
     }
 
     /// The sender and the messages of a frame. Whoever carried the frame must know that it comes from that sender.
@@ -117,6 +184,37 @@ impl Codec {
         message.admit(&self.identity.secret).map_err(DecodeError::Rule)?;
         Ok(message)
     }
+}
+
+/// Appends a message after its length.
+#[cfg(feature = "tcp")]
+fn append_message(message: &Message, out: &mut Vec<u8>) {
+    let start = out.len();
+    out.push(0);
+    bincode::serde::encode_into_std_write(message, &mut *out, bincode::config::standard())
+        .expect("writing to memory does not fail, and the messages have no types that bincode refuses");
+    let length = out.len() - start - 1;
+    if length < 0x80 {
+        out[start] = length as u8;
+        return;
+    }
+    // Its length takes more room than was left for it: cheaper than a buffer of its own for each message.
+    let mut prefix = Vec::with_capacity(5);
+    put_varint(&mut prefix, length as u64);
+    let more = prefix.len() - 1;
+    out.resize(out.len() + more, 0);
+    out.copy_within(start + 1..start + 1 + length, start + prefix.len());
+    out[start..start + prefix.len()].copy_from_slice(&prefix);
+}
+
+/// Completes the frame that begins at `frame` with `count` messages in it.
+#[cfg(feature = "tcp")]
+fn end(out: &mut Vec<u8>, frame: usize, count: u8) {
+    let start = frame + LENGTH;
+    out[start + MAGIC.len() + 1 + 16 + 8] = count;
+    put_checksum(&[], out, start);
+    let length = (out.len() - start) as u32;
+    out[frame..start].copy_from_slice(&length.to_le_bytes());
 }
 
 #[cfg(test)]
@@ -193,6 +291,44 @@ mod tests {
         assert_eq!([70, 71].map(|limit| codec(limit).encode(FROM, &[probe(7), probe(8)]).len()), [2, 1]);
         let frames = codec(0).encode(FROM, &messages[..3]);
         assert_eq!(frames.len(), 3, "one that is too long by itself keeps nobody company");
+    }
+
+    #[cfg(feature = "tcp")]
+    #[test]
+    fn on_a_stream_frames_stand_one_after_the_other_each_after_its_length() {
+        let codec = codec(1000);
+        let sizes = [0, 90, 100, 200, 110, 300, 5, 800, 2000, 7];
+        let mut messages: Vec<_> = sizes.iter().zip(1..).map(|(size, number)| write(number, *size)).collect();
+        messages.extend((0..300).map(probe));
+        let read = |mut bytes: &[u8]| {
+            let mut decoded = Vec::new();
+            while let Some((length, rest)) = bytes.split_first_chunk() {
+                let (frame, rest) = rest.split_at(u32::from_le_bytes(*length) as usize);
+                let (from, some) = codec.decode(frame).unwrap();
+                assert_eq!(from, FROM);
+                decoded.extend(some);
+                bytes = rest;
+            }
+            decoded
+        };
+        let mut out = Vec::new();
+        assert_eq!(codec.append(FROM, &messages, &mut out, usize::MAX), messages.len() - 1);
+        // All but the one that no frame holds.
+        messages.remove(8);
+        assert_eq!(read(&out), messages);
+        // The room ends: what came before is whole, and what was there stays.
+        let whole = out.len();
+        for most in (0..whole).step_by(7) {
+            let mut out = Vec::new();
+            codec.append(FROM, &messages[..1], &mut out, usize::MAX);
+            let (first, written) = (out.len(), codec.append(FROM, &messages, &mut out, most));
+            assert!(out.len() <= most.max(first));
+            assert_eq!(read(&out)[1..], messages[..written]);
+        }
+        // The same bytes as by itself.
+        let (mut out, frames) = (Vec::new(), codec.encode(FROM, &messages[..4]));
+        codec.append(FROM, &messages[..4], &mut out, usize::MAX);
+        assert_eq!(out[4..], frames[0]);
     }
 
     #[test]

@@ -70,6 +70,24 @@ pub enum Mode {
     /// The key's N owners alone. With R + W > N a read sees the last acknowledged write; with too few owners within
     /// reach the request is refused.
     Strict,
+    /// As sloppy, but so many answers at least must be of owners (Riak's PR and PW); R or W is no less than that. With
+    /// zero it is sloppy, with R or W it promises what strict does.
+    Owners(u8),
+}
+
+impl Mode {
+    /// Whether answers of nodes that stand in for owners are of use.
+    pub(crate) fn takes_fallbacks(self) -> bool {
+        self != Self::Strict
+    }
+
+    /// How many answers must be of owners, where others count too.
+    pub(crate) const fn owners(self) -> u8 {
+        match self {
+            Self::Sloppy | Self::Strict => 0,
+            Self::Owners(count) => count,
+        }
+    }
 }
 
 /// What must differ between the answers that count.
@@ -199,6 +217,8 @@ pub struct Timing {
     /// How many of a hundred reads may ask one replica more than they need, because the others are slower than their
     /// own 95th percentile. Default 5: what the tail costs (Dean and Barroso, CACM 2013).
     pub hedge_percent: u8,
+    /// A client's request that took longer is reported ([`Event::Slow`](crate::Event::Slow)). Default [`Duration::MAX`]: none is.
+    pub slow: Duration,
 }
 
 impl Default for Timing {
@@ -218,6 +238,7 @@ impl Default for Timing {
             foreground: Duration::from_millis(50),
             skew: Duration::from_secs(60),
             hedge_percent: 5,
+            slow: Duration::MAX,
         }
     }
 }

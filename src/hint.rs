@@ -266,6 +266,17 @@ impl HintStore {
         counts.filter(|(_, count)| *count > 0)
     }
 
+    /// The bytes that are kept for `target`, and the version of the oldest hint.
+    pub(crate) fn kept_for(&self, target: NodeId) -> Option<(u64, u64)> {
+        let queue = self.targets.get(&target)?;
+        Some((queue.bytes, queue.order.first()?.0))
+    }
+
+    /// The oldest version of all.
+    pub(crate) fn oldest(&self) -> Option<u64> {
+        self.targets.values().filter_map(|queue| queue.order.first()).map(|(version, _)| *version).min()
+    }
+
     /// Where on the ring the hints for `target` are, oldest first: the upper halves of their positions.
     pub(crate) fn positions(&self, target: NodeId) -> impl Iterator<Item = u64> {
         self.targets.get(&target).into_iter().flat_map(|queue| &queue.order).map(|(_, position)| *position)

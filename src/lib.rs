@@ -12,13 +12,17 @@ pub mod config;
 mod coordinate;
 pub mod detector;
 mod dots;
+#[cfg(feature = "redb")]
+pub mod durable;
 pub mod error;
 mod exchange;
 pub mod gossip;
 mod hash;
 mod hint;
+pub mod histogram;
 pub mod ids;
 mod key;
+pub mod latencies;
 pub mod members;
 pub mod merkle;
 mod message;
@@ -43,7 +47,10 @@ pub mod storage;
 #[cfg(feature = "sim")]
 pub mod testing;
 mod time;
+pub mod trace;
 mod transport;
+#[cfg(feature = "tcp")]
+pub mod transports;
 pub mod verdict;
 pub mod views;
 mod wire;

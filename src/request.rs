@@ -7,6 +7,7 @@ use crate::causality::Context;
 use crate::config::{Durability, Mode, Spread};
 use crate::error::{CompareError, GetError, ListError, PutError};
 use crate::ids::{KeyspaceId, LayoutId, NodeId, PartitionId, WriteId};
+use crate::trace::Trace;
 
 /// A client's request.
 #[derive(Clone, Debug)]
@@ -65,6 +66,8 @@ pub struct GetOptions {
     pub all: bool,
     /// How long it may take.
     pub deadline: Option<Duration>,
+    /// The answer is to come with an account of how the node came to it ([`Reply::Traced`]).
+    pub traced: bool,
 }
 
 /// How to write; what is not said comes from the keyspace.
@@ -94,6 +97,8 @@ pub struct PutOptions {
     /// removes it alone, as if it had been deleted. A node whose clock is ahead by more than the skew removes it that
     /// much earlier, for all; one whose clock is behind goes on showing it that much longer.
     pub expires_after: Option<Duration>,
+    /// The answer is to come with an account of how the node came to it ([`Reply::Traced`]).
+    pub traced: bool,
 }
 
 /// How a request ended.
@@ -108,6 +113,19 @@ pub enum Reply {
     List(Result<Page, ListError>),
     /// Of a comparison: the keys that differ, or whose deletes the other owner has not yet understood.
     Compared(Result<u64, CompareError>),
+    /// Of a get, put or delete whose options ask for it: its answer, and how the node came to it.
+    Traced(Box<Reply>, Box<Trace>),
+}
+
+impl Reply {
+    /// The answer itself, and its trace, which is empty if none was asked for.
+    #[must_use]
+    pub fn split(self) -> (Self, Trace) {
+        match self {
+            Self::Traced(reply, trace) => (*reply, *trace),
+            reply => (reply, Trace::default()),
+        }
+    }
 }
 
 /// What a get found.

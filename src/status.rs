@@ -1,4 +1,13 @@
-//! What a node knows of how far its cluster has healed: plain data.
+//! What a node knows of itself and of how far its cluster has healed: plain data.
+
+mod counters;
+mod snapshot;
+
+pub use counters::Counters;
+pub use snapshot::{
+    AdmissionStatus, ClusterStatus, ComingStatus, DebtStatus, GoingStatus, HintStatus, HintTarget, IdentityStatus,
+    MemberStatus, PeerStatus, QueueStatus, RepairStatus, Shown, Status, StorageStatus, TransferStatus,
+};
 
 use crate::ids::{NodeId, PartitionId, Start};
 use crate::time::Time;

@@ -3,15 +3,16 @@
 use std::collections::VecDeque;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicI64, Ordering};
+use std::time::Duration;
 
 use quorate::causality::{Identity, Secret};
-use quorate::error::{OpenError, StorageError};
+use quorate::error::{GetError, OpenError, StorageError};
 use quorate::request::Cursor;
 use quorate::ring::{Member, plan_first};
-use quorate::storage::{Batch, MemoryStorage, Space, Storage, Visit};
+use quorate::storage::{Batch, MemoryStorage, Space, Storage, Visit, mark_set_back};
 use quorate::{
-    Bytes, ClusterId, Context, GetOptions, Input, Keyspace, Message, Node, NodeId, Now, Output, PutOptions, Reply,
-    Request, Setup, Start, Ticket, Time, WallTime,
+    Bytes, Cluster, ClusterId, Context, GetOptions, Input, Keyspace, Message, Mode, Node, NodeId, Now, Output,
+    PutOptions, Reply, Request, Setup, Start, Ticket, Time, WallTime,
 };
 
 /// Fails one call: the one at which the countdown reaches zero.
@@ -177,4 +178,40 @@ fn every_call_of_every_node_may_fail_once() {
         let calls = (0..1_000).take_while(|&k| script(failing, k)).count();
         assert!((21..1_000).contains(&calls), "node {failing}: the script makes {calls} calls");
     }
+}
+
+/// The second and the third acknowledge; the third is set back; the first and the third together know nothing of it.
+fn read_without_the_second(set_back: fn(&mut MemoryStorage)) -> Result<Vec<Bytes>, GetError> {
+    let keyspace = Keyspace::new("default").mode(Mode::Strict);
+    let cluster = Cluster::builder(3).partitions(4).keyspace(keyspace).start().unwrap();
+    let bucket = |node| cluster.client(NodeId(node)).unwrap().bucket("default").unwrap();
+    let _ = bucket(1).put("k", "old", &Context::empty()).wait().unwrap();
+    assert!(cluster.settle(Duration::from_secs(60)));
+    let older = cluster.with_server(NodeId(3), |server| server.with_node(|node| node.storages().next().cloned()));
+    cluster.isolate(NodeId(1), true);
+    let seen = bucket(2).get("k").wait().unwrap();
+    let _ = bucket(2).put("k", "new", &seen.context).wait().unwrap();
+    cluster.crash(NodeId(2), |_| {});
+    cluster.crash(NodeId(3), |storage| {
+        *storage = older.clone().flatten().flatten().unwrap();
+        set_back(storage);
+    });
+    cluster.restart(NodeId(3)).unwrap();
+    cluster.isolate(NodeId(1), false);
+    let found = bucket(1).get("k").wait().map(|found| found.values);
+    cluster.restart(NodeId(2)).unwrap();
+    if found.is_err() {
+        // Beside the second it is filled again, and shows all that it had acknowledged.
+        let shown = (0..30).find_map(|_| bucket(3).get("k").wait().ok()).unwrap();
+        assert_eq!(shown.values, ["new"]);
+    }
+    found
+}
+
+#[test]
+fn a_storage_that_says_that_it_was_set_back_helps_no_read_to_miss_a_write() {
+    let said = read_without_the_second(|storage| mark_set_back(storage).unwrap());
+    assert!(matches!(said, Err(GetError::Unavailable(_))), "{said:?}");
+    let unsaid = read_without_the_second(|_| {});
+    assert_eq!(unsaid.unwrap(), ["old"], "nobody could have known");
 }

@@ -11,7 +11,7 @@ use quorate::causality::{Identity, Secret};
 use quorate::ids::WriteId;
 use quorate::members::Introduce;
 use quorate::ring::{Change, Member, plan_first};
-use quorate::storage::{MemoryStorage, Space, Storage};
+use quorate::storage::{MemoryStorage, Space, Storage, mark_set_back};
 use quorate::{
     ClusterId, Context, Input, Keyspace, Node, NodeId, Now, Output, PutOptions, Reply, Request, Setup, Start, Ticket,
     Time, WallTime,
@@ -96,6 +96,13 @@ fn what_expires_is_found_by_its_time() {
     let record = format!("0000000100000001cd580e8f33840797{key} = 0101020101570000000000000168420000000006000000");
     let line = format!("0000000100000001050006000000004268{key} = \n");
     assert!(dump.contains(&record) && dump.contains(&line), "\n{dump}");
+}
+
+#[test]
+fn the_mark_of_a_storage_that_was_set_back() {
+    let mut storage = MemoryStorage::new();
+    mark_set_back(&mut storage).unwrap();
+    assert_eq!(dump(&storage), "Meta\n  736574206261636b = 01a7f75073\nObjects\nDots\nHints\n");
 }
 
 /// A node that takes part in gossip keeps who belongs to the cluster, and what layouts say.

@@ -120,6 +120,19 @@ impl Context {
         }
     }
 
+    /// Whether the two were read of one key and showed exactly the same versions; what was read as nothing may have been
+    /// written and deleted in between.
+    #[must_use]
+    pub fn has_shown_the_same_as(&self, other: &Self) -> bool {
+        match (self.seen.as_deref(), other.seen.as_deref()) {
+            (Some(one), Some(other)) => {
+                one.live == other.live && one.position == other.position && one.identity == other.identity
+            }
+            (Some(one), None) | (None, Some(one)) => one.live.is_empty(),
+            (None, None) => true,
+        }
+    }
+
     /// Whether it covers nothing.
     #[must_use]
     pub fn is_empty(&self) -> bool {
@@ -254,6 +267,20 @@ mod tests {
 
     fn nobody_knows(named: &Named) -> Result<DotSet, Unknown> {
         Err(Unknown(named.head.expect("asked only where there is one")))
+    }
+
+    #[test]
+    fn contexts_that_have_shown_the_same_versions_are_told_from_others() {
+        let (shown, nothing) = (context(), Context::empty());
+        let more = shown.covering(DotSet::of(Dot { actor: Actor { node: NodeId(9), start: Start(1) }, counter: 1 }));
+        assert!(shown.has_shown_the_same_as(&more), "what else is covered is no matter");
+        let void = Context::new(IDENTITY, 55, DotSet::new(), DotSet::new(), None);
+        assert!(nothing.has_shown_the_same_as(&void) && void.has_shown_the_same_as(&nothing));
+        let elsewhere = Context::new(IDENTITY, 56, DotSet::new(), DotSet::new(), None);
+        for other in [&nothing, &void, &elsewhere] {
+            assert!(!shown.has_shown_the_same_as(other) && !other.has_shown_the_same_as(&shown));
+        }
+        assert!(!void.has_shown_the_same_as(&elsewhere));
     }
 
     /// A dictionary that names what the context covers, but for its last dot, and the context said by it.

@@ -35,6 +35,23 @@ impl Ballots {
         Ok(bytes.map(|bytes| Self::decode(&name, &bytes)).transpose()?)
     }
 
+    /// Adds to a batch that there are none any more. False if there were none.
+    ///
+    /// # Errors
+    /// [`StorageError`] if the storage can't be read.
+    pub(crate) fn forget<S: Storage>(
+        storage: &S,
+        batch: &mut Batch,
+        partition: PartitionId,
+    ) -> Result<bool, StorageError> {
+        let name = name(partition);
+        let has_some = storage.get(Space::Meta, &name)?.is_some();
+        if has_some {
+            batch.delete(Space::Meta, &name);
+        }
+        Ok(has_some)
+    }
+
     /// Adds its line to a batch.
     pub fn put(&self, batch: &mut Batch, partition: PartitionId) {
         let name = name(partition);

@@ -12,7 +12,8 @@ use crate::error::{Answer, Refusal, Shortfall};
 use crate::ids::{Dot, NodeId, PartitionId};
 use crate::message::Shown;
 use crate::mutant::{self, Mutant};
-use crate::time::Time;
+use crate::time::{Time, micros};
+use crate::trace::{Answered, Ask, Notes, Step, Why};
 use crate::verdict::{Decision, Verdict};
 
 /// A get in progress.
@@ -32,6 +33,7 @@ pub(crate) struct Getting {
     /// Who answered first: the best coordinator for the write that follows.
     fastest: Option<NodeId>,
     answered: bool,
+    pub(crate) notes: Notes,
 }
 
 /// What it takes for a read to succeed.
@@ -41,6 +43,14 @@ pub(crate) struct GetRule {
     pub(crate) mode: Mode,
     pub(crate) spread: Spread,
     pub(crate) all: bool,
+}
+
+impl GetRule {
+    /// R is no less than the owners that must be among those who answer.
+    pub(crate) fn new(r: u8, mode: Mode, spread: Spread, all: bool) -> Self {
+        let (owners, mode) = (mode.owners(), if mode == Mode::Owners(0) { Mode::Sloppy } else { mode });
+        Self { r: r.max(owners), mode, spread, all }
+    }
 }
 
 #[derive(Debug)]
@@ -86,6 +96,16 @@ impl OwnerReply {
     }
 }
 
+/// What a node has shown, for people; whether it counts.
+fn seen(result: &Result<Shown, Refusal>, counts: bool) -> Answered {
+    match result {
+        Ok(Shown::Owner { live, .. }) if counts => Answered::Versions(live.len() as u64),
+        Ok(Shown::Hint(update)) => Answered::Hint(update.live.len() as u64),
+        Ok(Shown::Nothing | Shown::Owner { .. }) => Answered::NoInformation,
+        Err(refusal) => Answered::Refused(*refusal),
+    }
+}
+
 /// How a get ended for the client.
 #[derive(Clone, PartialEq, Eq, Debug)]
 pub(crate) enum Outcome {
@@ -99,6 +119,7 @@ impl Getting {
         partition: PartitionId,
         roster: Roster<'_>,
         now: Time,
+        notes: Notes,
         ask: &mut Vec<NodeId>,
     ) -> Self {
         let verdict = match rule.spread {
@@ -114,25 +135,41 @@ impl Getting {
             hints: Vec::new(),
             fastest: None,
             answered: false,
+            notes,
         };
+        if get.notes.is_wanted() {
+            get.note_suspects(roster, now);
+        }
         let wanted = if rule.all || rule.spread == Spread::Zones { u8::MAX } else { rule.r };
         for _ in 0..wanted {
-            if !get.ask_owner(false, roster, now, ask) {
+            if !get.ask_owner(Why::Fastest, roster, now, ask) {
                 break;
             }
         }
-        if rule.mode == Mode::Sloppy {
+        if rule.mode.takes_fallbacks() {
             let missing = usize::from(rule.r).saturating_sub(get.asked.len());
             for _ in 0..missing {
-                get.ask_another(roster, now, ask);
+                let owners = roster.layout().owners(partition);
+                let skipped = owners.iter().copied().find(|node| roster.is_suspected(*node)).unwrap_or(roster.me);
+                get.ask_another(Why::InStead(skipped), roster, now, ask);
             }
         }
         get.ask_suspects(roster, now, ask);
         get
     }
 
-    /// Asks the fastest owner that was not asked yet; suspected ones only where `desperate`.
-    fn ask_owner(&mut self, desperate: bool, roster: Roster<'_>, now: Time, ask: &mut Vec<NodeId>) -> bool {
+    #[cold]
+    #[inline(never)]
+    fn note_suspects(&mut self, roster: Roster<'_>, now: Time) {
+        let owners = roster.layout().owners(self.partition).iter();
+        for &node in owners.filter(|node| roster.is_suspected(**node)) {
+            self.notes.note(|| roster.skipped(node, now));
+        }
+    }
+
+    /// Asks the fastest owner that was not asked yet; suspected ones only where the others are too few.
+    fn ask_owner(&mut self, why: Why, roster: Roster<'_>, now: Time, ask: &mut Vec<NodeId>) -> bool {
+        let desperate = why == Why::TooFew;
         let free = |node: &NodeId| {
             self.asked.iter().all(|asked| asked.node != *node) && (desperate || !roster.is_suspected(*node))
         };
@@ -142,44 +179,63 @@ impl Getting {
         let Some(node) = owners.filter(free).min_by_key(rank) else { return false };
         let zone = if self.rule.spread == Spread::Zones { roster.zone(node) } else { 0 };
         let slot = Some(self.verdict.ask(zone));
-        self.push(node, slot, now, ask);
+        self.push(node, slot, why, roster, now, ask);
         true
     }
 
     /// Asks the next node in the stead of one that doesn't answer: an owner, else (sloppy) a fallback, else a suspect.
-    fn ask_another(&mut self, roster: Roster<'_>, now: Time, ask: &mut Vec<NodeId>) {
-        if self.ask_owner(false, roster, now, ask) {
+    fn ask_another(&mut self, why: Why, roster: Roster<'_>, now: Time, ask: &mut Vec<NodeId>) {
+        if self.ask_owner(why, roster, now, ask) {
             return;
         }
         // This node is a fallback too where it is not an owner, and asking itself costs nothing.
         let owners = roster.layout().owners(self.partition);
         let me = Some(roster.me).filter(|me| !owners.contains(me));
         let free = |node: &NodeId| self.asked.iter().all(|asked| asked.node != *node);
-        let fallback = match self.rule.mode {
-            Mode::Sloppy => me.into_iter().chain(roster.fallbacks(self.partition)).find(free),
-            Mode::Strict => None,
-        };
+        let mut fallbacks = me.into_iter().chain(roster.fallbacks(self.partition));
+        let fallback = if self.rule.mode.takes_fallbacks() { fallbacks.find(free) } else { None };
         match fallback {
-            Some(node) if self.asked.len() < usize::from(Verdict::SLOTS) => self.push(node, None, now, ask),
+            Some(node) if self.asked.len() < usize::from(Verdict::SLOTS) => {
+                self.push(node, None, why, roster, now, ask);
+            }
             _ => {
-                self.ask_owner(true, roster, now, ask);
+                self.ask_owner(Why::TooFew, roster, now, ask);
             }
         }
     }
 
-    fn push(&mut self, node: NodeId, slot: Option<u8>, now: Time, ask: &mut Vec<NodeId>) {
+    fn push(&mut self, node: NodeId, slot: Option<u8>, why: Why, roster: Roster<'_>, now: Time, ask: &mut Vec<NodeId>) {
+        self.notes.note(|| Step::Asked { node, ask: Ask::Read, why, usual_us: micros(roster.typical(node)) });
         let state = State::Waiting { wait: Wait::Fresh, hedged: false };
         self.asked.push(Asked { node, since: now, state, slot });
         ask.push(node);
     }
 
-    /// Suspicion may be wrong: where those who may still answer are too few for R, suspects are asked all the same.
+    /// Suspicion may be wrong: where the owners who may still answer are too few, suspects are asked all the same.
     /// A sloppy read asks fallbacks first.
     fn ask_suspects(&mut self, roster: Roster<'_>, now: Time, ask: &mut Vec<NodeId>) {
-        while self.rule.mode == Mode::Strict
-            && self.verdict.decision() == Decision::Failed
-            && self.ask_owner(true, roster, now, ask)
-        {}
+        while self.lacks_owners() && self.ask_owner(Why::TooFew, roster, now, ask) {}
+    }
+
+    /// Whether those who were asked can't be the owners that it takes, whatever they answer.
+    fn lacks_owners(&self) -> bool {
+        let may = |asked: &&Asked| {
+            asked.slot.is_some() && matches!(asked.state, State::Waiting { .. } | State::Answered(Answer::Done))
+        };
+        match self.rule.mode {
+            Mode::Sloppy => false,
+            Mode::Strict => self.verdict.decision() == Decision::Failed,
+            Mode::Owners(count) => self.asked.iter().filter(may).count() < usize::from(count),
+        }
+    }
+
+    /// Whether what was shown is an answer, though too few have shown something.
+    fn may_be_shown(&self) -> bool {
+        match self.rule.mode {
+            Mode::Sloppy => !self.replies.is_empty() || !self.hints.is_empty(),
+            Mode::Strict => false,
+            Mode::Owners(count) => self.replies.len() >= usize::from(count),
+        }
     }
 
     /// Takes a node's answer in, and asks another if it was of no use.
@@ -202,6 +258,8 @@ impl Getting {
             (Err(refusal), _) => (Answer::Refused(*refusal), false),
         };
         asked.state = State::Answered(answer);
+        let took = now.since(asked.since);
+        self.notes.note(|| Step::Answered { node, answer: seen(&result, counts), took_us: micros(took) });
         match result {
             Ok(Shown::Owner { live, residual, clock }) if counts => {
                 self.fastest.get_or_insert(node);
@@ -215,7 +273,7 @@ impl Getting {
             // It was late, so another was asked already.
             Some(slot) => {
                 if wait == Wait::Fresh && !self.answered {
-                    self.ask_another(roster, now, ask);
+                    self.ask_another(Why::InStead(node), roster, now, ask);
                 }
                 self.verdict.bad(slot);
                 if !self.answered {
@@ -224,7 +282,7 @@ impl Getting {
             }
             // A fallback was asked because owners are suspected; if it is of no use, the suspicion may be wrong.
             None if answer != Answer::Hinted(node) && wait == Wait::Fresh && !self.answered => {
-                self.ask_another(roster, now, ask);
+                self.ask_another(Why::InStead(node), roster, now, ask);
             }
             None => {}
         }
@@ -247,9 +305,11 @@ impl Getting {
                 continue;
             }
             asked.state = State::Waiting { wait: next, hedged };
-            silent.push(asked.node);
+            let (node, waited) = (asked.node, now.since(asked.since));
+            silent.push(node);
+            self.notes.note(|| Step::Late { node, waited_us: micros(waited) });
             if wait == Wait::Fresh && !self.answered {
-                self.ask_another(roster, now, ask);
+                self.ask_another(Why::InStead(node), roster, now, ask);
             }
         }
         silent
@@ -264,7 +324,10 @@ impl Getting {
                 && roster.hedge_after(asked.node).is_some_and(|after| now.since(asked.since) >= after)
             {
                 asked.state = State::Waiting { wait, hedged: true };
-                hedged |= allowed && !hedged && self.ask_owner(false, roster, now, ask);
+                let (node, waited) = (asked.node, now.since(asked.since));
+                let may_hedge = allowed && !hedged;
+                self.notes.note(|| Step::Slow { node, waited_us: micros(waited), may_hedge });
+                hedged |= may_hedge && self.ask_owner(Why::Hedge(node), roster, now, ask);
             }
         }
         hedged
@@ -277,18 +340,25 @@ impl Getting {
         }
         let outcome = match self.verdict.decision() {
             Decision::Reached => self.done(),
-            Decision::Open if !expired && !self.is_exhausted() => return None,
-            Decision::Failed if self.is_waiting() && !expired && self.rule.mode == Mode::Sloppy => return None,
-            // Sloppy: what was reached is the answer, and says how many owners that was.
-            Decision::Open | Decision::Failed
-                if self.rule.mode == Mode::Sloppy && (!self.replies.is_empty() || !self.hints.is_empty()) =>
-            {
-                self.done()
+            // Every owner was asked by then.
+            Decision::Open | Decision::Failed if self.rule.mode != Mode::Strict && self.lacks_owners() => {
+                Outcome::Failed(self.shortfall())
             }
+            Decision::Open if !expired && !self.is_exhausted() => return None,
+            Decision::Failed if self.is_waiting() && !expired && self.rule.mode.takes_fallbacks() => return None,
+            // Sloppy: what was reached is the answer, and says how many owners that was.
+            Decision::Open | Decision::Failed if self.may_be_shown() => self.done(),
             Decision::Open if !expired => return None,
+            // Owners that are late may yet be as many as it takes.
+            Decision::Failed if !expired && self.rule.mode.owners() > 0 => return None,
             Decision::Open | Decision::Failed => Outcome::Failed(self.shortfall()),
         };
         self.answered = true;
+        let needed = self.verdict.needed();
+        self.notes.note(|| match &outcome {
+            Outcome::Done { owners, .. } => Step::Reached { got: *owners, needed },
+            Outcome::Failed(shortfall) => Step::Failed(shortfall.clone()),
+        });
         Some(outcome)
     }
 
@@ -306,7 +376,7 @@ impl Getting {
     }
 
     fn is_exhausted(&self) -> bool {
-        self.rule.mode == Mode::Sloppy && !self.is_waiting()
+        self.rule.mode.takes_fallbacks() && !self.is_waiting()
     }
 
     fn done(&self) -> Outcome {
@@ -346,6 +416,12 @@ impl Getting {
         behind.map(|reply| reply.node).collect()
     }
 
+    /// Who was asked and has not answered.
+    pub(crate) fn waits_for(&self) -> impl Iterator<Item = NodeId> {
+        let waits = |asked: &&Asked| matches!(asked.state, State::Waiting { .. });
+        self.asked.iter().filter(waits).map(|asked| asked.node)
+    }
+
     /// When a node was asked.
     pub(crate) fn asked_at(&self, node: NodeId) -> Option<Time> {
         self.asked.iter().find(|asked| asked.node == node).map(|asked| asked.since)
@@ -356,11 +432,11 @@ impl Getting {
             State::Waiting { .. } => Answer::Silent,
             State::Answered(answer) => answer,
         };
-        Shortfall {
-            needed: self.verdict.needed(),
-            got: self.verdict.got(),
-            answers: self.asked.iter().map(|asked| (asked.node, answer(asked))).collect(),
-        }
+        let (needed, got) = match self.rule.mode {
+            Mode::Sloppy | Mode::Strict => (self.verdict.needed(), self.verdict.got()),
+            Mode::Owners(count) => (count, self.replies.len() as u8),
+        };
+        Shortfall { needed, got, answers: self.asked.iter().map(|asked| (asked.node, answer(asked))).collect() }
     }
 
     /// When [`Getting::late`] or [`Getting::hedge`] has something to do.

@@ -20,7 +20,8 @@ use crate::config::Spread;
 use crate::detector::Detector;
 use crate::ids::{NodeId, PartitionId};
 use crate::ring::Layout;
-use crate::time::Time;
+use crate::time::{Time, micros};
+use crate::trace::Step;
 
 /// How long a node that was asked has kept the coordinator waiting.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
@@ -135,7 +136,14 @@ impl<'a> Roster<'a> {
         owners.iter().copied().filter(eligible).min_by_key(|&node| (self.typical(node), node != self.me))
     }
 
-    fn typical(&self, node: NodeId) -> Duration {
+    /// Why a node is passed over.
+    fn skipped(&self, node: NodeId, now: Time) -> Step {
+        let peer = self.index(node);
+        Step::Skipped { node, silent_us: micros(self.peers.silent(peer, now)), phi: self.peers.phi(peer, now) }
+    }
+
+    /// How long a node usually takes; zero for this one, and for one of which nothing is known.
+    pub(crate) fn typical(&self, node: NodeId) -> Duration {
         if node == self.me { Duration::ZERO } else { self.peers.typical(self.index(node)) }
     }
 

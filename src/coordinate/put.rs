@@ -1,5 +1,7 @@
 //! The coordinator of a put.
 
+use std::sync::Arc;
+
 use smallvec::SmallVec;
 
 use super::{Patience, Roster, Wait};
@@ -8,7 +10,9 @@ use crate::error::{Answer, Refusal, Shortfall};
 use crate::ids::{NodeId, PartitionId};
 use crate::message::WriteRule;
 use crate::mutant::{self, Mutant};
-use crate::time::Time;
+use crate::ring::Layout;
+use crate::time::{Time, micros};
+use crate::trace::{Ask, Notes, Step, Why};
 use crate::verdict::{Decision, Verdict};
 
 /// A put in progress: who was asked to store it, for whom, and what they said.
@@ -23,6 +27,8 @@ pub(crate) struct Putting {
     places: SmallVec<[Place; 3]>,
     /// One for each layout that counts, in order.
     verdicts: SmallVec<[Verdict; 1]>,
+    /// The same where so many must be owners: slot for slot those of `verdicts`, in which stand-ins have failed.
+    owners: Vec<Verdict>,
     /// Owners for whom this node keeps the hint itself.
     kept: Vec<NodeId>,
     /// Timestamps decide, and no other node has believed this one yet.
@@ -30,6 +36,7 @@ pub(crate) struct Putting {
     /// Owners for whom this node is to keep a hint when somebody believes the timestamp.
     held_back: Vec<NodeId>,
     answered: bool,
+    pub(crate) notes: Notes,
 }
 
 #[derive(Debug)]
@@ -74,6 +81,7 @@ impl Putting {
         partition: PartitionId,
         roster: Roster<'_>,
         now: Time,
+        notes: Notes,
         orders: &mut Vec<Order>,
     ) -> Self {
         let verdict = |_| match rule.spread {
@@ -83,7 +91,10 @@ impl Putting {
         };
         let (places, kept, held_back) = (SmallVec::new(), Vec::new(), Vec::new());
         let verdicts = roster.layouts.iter().map(verdict).collect();
-        let mut put = Self { rule, partition, places, verdicts, kept, doubted, held_back, answered: false };
+        let of_owners = |layout: &Arc<Layout>| Verdict::of_nodes(rule.mode.owners().min(layout.n()), 0);
+        let owners = if rule.mode.owners() > 0 { roster.layouts.iter().map(of_owners).collect() } else { Vec::new() };
+        let mut put =
+            Self { rule, partition, places, verdicts, owners, kept, doubted, held_back, answered: false, notes };
         // Suspicion may be wrong: where too few others are left to reach W, suspects are asked all the same.
         let suspected = roster.owners(partition).filter(|&node| roster.is_suspected(node)).count();
         let enough = |stand_ins: usize| {
@@ -94,11 +105,17 @@ impl Putting {
                 roster.reach(rule.spread, nodes) >= usize::from(rule.w)
             })
         };
-        let desperate = !enough(0) && (rule.mode == Mode::Strict || !enough(suspected));
+        let lacks_owners = roster.layouts.iter().any(|layout| {
+            let healthy = layout.owners(partition).iter().filter(|&&node| !roster.is_suspected(node));
+            healthy.count() < usize::from(rule.mode.owners())
+        });
+        let desperate = lacks_owners || !enough(0) && (rule.mode == Mode::Strict || !enough(suspected));
         for owner in roster.owners(partition) {
             if owner == roster.me || !roster.is_suspected(owner) || desperate {
-                put.ask(owner, owner, roster, now, orders);
+                let why = if roster.is_suspected(owner) { Why::TooFew } else { Why::Owner };
+                put.ask(owner, owner, why, roster, now, orders);
             } else {
+                put.notes.note(|| roster.skipped(owner, now));
                 let (state, slots) = (State::Failed(Answer::Suspected), SmallVec::new());
                 put.places.push(Place { node: owner, owner, state, slots });
             }
@@ -111,13 +128,25 @@ impl Putting {
         put
     }
 
-    fn ask(&mut self, node: NodeId, owner: NodeId, roster: Roster<'_>, now: Time, orders: &mut Vec<Order>) {
-        // A hint counts toward W in sloppy mode alone.
-        let counts = node == owner || self.rule.mode == Mode::Sloppy || mutant::is(Mutant::CountHintsInStrict);
+    fn ask(&mut self, node: NodeId, owner: NodeId, why: Why, roster: Roster<'_>, now: Time, orders: &mut Vec<Order>) {
+        let ask = if node == owner { Ask::Write } else { Ask::Keep(owner) };
+        self.notes.note(|| Step::Asked { node, ask, why, usual_us: micros(roster.typical(node)) });
+        // A hint counts toward W where not all must be owners.
+        let counts = node == owner || self.rule.mode.takes_fallbacks() || mutant::is(Mutant::CountHintsInStrict);
         let zone = if self.rule.spread == Spread::Zones { roster.zone(node) } else { 0 };
-        let layouts = roster.layouts.iter().zip(&mut self.verdicts);
+        let layouts = roster.layouts.iter().zip(&mut self.verdicts).enumerate();
+        let owners = &mut self.owners;
         let slots = layouts
-            .map(|(layout, verdict)| (counts && layout.owns(owner, self.partition)).then(|| verdict.ask(zone)))
+            .map(|(at, (layout, verdict))| {
+                let slot = (counts && layout.owns(owner, self.partition)).then(|| verdict.ask(zone))?;
+                if let Some(owners) = owners.get_mut(at) {
+                    owners.ask(zone);
+                    if node != owner {
+                        owners.bad(slot);
+                    }
+                }
+                Some(slot)
+            })
             .collect();
         self.places.push(Place { node, owner, state: State::Waiting { since: now, wait: Wait::Fresh }, slots });
         if node != roster.me {
@@ -135,10 +164,14 @@ impl Putting {
         let free = roster.fallbacks(self.partition).find(|node| self.places.iter().all(|place| place.node != *node));
         match free {
             Some(node) if self.places.len() < usize::from(Verdict::SLOTS) => {
-                self.ask(node, owner, roster, now, orders);
+                self.ask(node, owner, Why::InStead(owner), roster, now, orders);
             }
-            _ if self.doubted => self.held_back.push(owner),
+            _ if self.doubted => {
+                self.notes.note(|| Step::HoldsBackHint { owner });
+                self.held_back.push(owner);
+            }
             _ => {
+                self.notes.note(|| Step::KeepsHint { owner });
                 self.kept.push(owner);
                 orders.push(Order::Keep { owner });
             }
@@ -167,6 +200,8 @@ impl Putting {
         let believed = others.clone().any(|place| place.state == State::Stored);
         if believed || expired || !others.any(|place| matches!(place.state, State::Waiting { .. })) {
             self.doubted = false;
+            let held_back = self.held_back.iter();
+            held_back.for_each(|&owner| self.notes.note(|| Step::KeepsHint { owner }));
             orders.extend(self.held_back.iter().map(|&owner| Order::Keep { owner }));
             self.kept.append(&mut self.held_back);
         }
@@ -175,6 +210,7 @@ impl Putting {
     /// This node could not keep the hint that it was ordered to keep: the owner is nobody's charge again.
     pub(crate) fn not_kept(&mut self, owner: NodeId) {
         self.kept.retain(|kept| *kept != owner);
+        self.notes.note(|| Step::KeepsNoHint { owner });
     }
 
     /// A node has stored it.
@@ -195,8 +231,15 @@ impl Putting {
         if let Some(place) = self.places.iter_mut().find(|place| place.node == node) {
             place.state = State::Stored;
             for (at, (slot, verdict)) in place.slots.iter().zip(&mut self.verdicts).enumerate() {
-                if let Some(slot) = *slot {
-                    if place.node != place.owner || counts(at) { verdict.good(slot) } else { verdict.bad(slot) }
+                let Some(slot) = *slot else { continue };
+                let is_owner = place.node == place.owner;
+                if !is_owner || counts(at) {
+                    verdict.good(slot)
+                } else {
+                    verdict.bad(slot)
+                }
+                if let Some(owners) = self.owners.get_mut(at) {
+                    if is_owner && counts(at) { owners.good(slot) } else { owners.bad(slot) }
                 }
             }
         }
@@ -222,8 +265,10 @@ impl Putting {
         if !self.is_covered(owner) {
             self.stand_in(owner, roster, now, orders);
         }
-        for (slot, verdict) in self.places[at].slots.iter().zip(&mut self.verdicts) {
-            slot.iter().for_each(|slot| verdict.bad(*slot));
+        for verdicts in [&mut self.verdicts[..], &mut self.owners] {
+            for (slot, verdict) in self.places[at].slots.iter().zip(verdicts) {
+                slot.iter().for_each(|slot| verdict.bad(*slot));
+            }
         }
     }
 
@@ -244,8 +289,9 @@ impl Putting {
                 continue;
             }
             place.state = State::Waiting { since, wait: next };
-            let owner = place.owner;
-            silent.push(place.node);
+            let (owner, node) = (place.owner, place.node);
+            silent.push(node);
+            self.notes.note(|| Step::Late { node, waited_us: micros(now.since(since)) });
             if !self.is_covered(owner) {
                 self.stand_in(owner, roster, now, orders);
             }
@@ -292,13 +338,20 @@ impl Putting {
             Decision::Open | Decision::Failed => Outcome::Failed(self.shortfall()),
         };
         self.answered = true;
+        if self.notes.is_wanted() {
+            let (got, needed) = (self.verdicts.iter().map(Verdict::got).min().unwrap_or(0), self.needed());
+            self.notes.note(|| match &outcome {
+                Outcome::Done { .. } => Step::Reached { got, needed },
+                Outcome::Failed(shortfall) => Step::Failed(shortfall.clone()),
+            });
+        }
         Some(outcome)
     }
 
     /// Reached in every layout, or failed in one.
     fn decision(&self) -> Decision {
         let mut all = Decision::Reached;
-        for verdict in &self.verdicts {
+        for verdict in self.verdicts.iter().chain(&self.owners) {
             match verdict.decision() {
                 Decision::Failed => return Decision::Failed,
                 Decision::Open => all = Decision::Open,
@@ -321,6 +374,10 @@ impl Putting {
         Outcome::Done { owners: stored(false), fallbacks: stored(true), only_here }
     }
 
+    fn needed(&self) -> u8 {
+        self.verdicts.iter().map(Verdict::needed).max().unwrap_or(self.rule.w)
+    }
+
     fn shortfall(&self) -> Shortfall {
         let answer = |place: &Place| match place.state {
             State::Waiting { .. } => Answer::Silent,
@@ -328,9 +385,11 @@ impl Putting {
             State::Stored => Answer::Done,
             State::Failed(answer) => answer,
         };
+        let is_reached = |verdict: &Verdict| verdict.decision() == Decision::Reached;
+        let short = if self.verdicts.iter().all(is_reached) { &self.owners[..] } else { &self.verdicts };
         Shortfall {
-            needed: self.verdicts.iter().map(Verdict::needed).max().unwrap_or(self.rule.w),
-            got: self.verdicts.iter().map(Verdict::got).min().unwrap_or(0),
+            needed: short.iter().map(Verdict::needed).max().unwrap_or(self.rule.w),
+            got: short.iter().map(Verdict::got).min().unwrap_or(0),
             answers: self.places.iter().map(|place| (place.node, answer(place))).collect(),
         }
     }
@@ -361,6 +420,12 @@ impl Putting {
     /// Whether anybody is known to have stored it; this node has, if it is an owner.
     pub(crate) fn is_anywhere(&self, me: NodeId) -> bool {
         self.places.iter().any(|place| place.state == State::Stored || place.node == me)
+    }
+
+    /// Who was asked and has not answered.
+    pub(crate) fn waits_for(&self) -> impl Iterator<Item = NodeId> {
+        let waits = |place: &&Place| matches!(place.state, State::Waiting { .. });
+        self.places.iter().filter(waits).map(|place| place.node)
     }
 
     /// When a node was asked, if its answer is awaited.

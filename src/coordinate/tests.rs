@@ -113,8 +113,9 @@ impl Met {
     }
 }
 
-fn modes() -> [Mode; 2] {
-    [Mode::Strict, Mode::Sloppy]
+/// Strict, sloppy, and with every number of owners among `needed` answers.
+fn modes(needed: u8) -> impl Iterator<Item = Mode> {
+    [Mode::Strict, Mode::Sloppy].into_iter().chain((1..=needed).map(Mode::Owners))
 }
 
 /// Sets of owners, as bits.

@@ -329,6 +329,13 @@ impl Detector {
         whole.saturating_add(share as u32)
     }
 
+    /// How long an answer of the peer has been waited for since anything was heard of it; zero while none is. Without the
+    /// time in which this node itself stood still.
+    #[must_use]
+    pub fn silent(&self, peer: usize, now: Time) -> Duration {
+        self.peers[peer].waiting.map_or(Duration::ZERO, |(first, _)| self.running(now).since(first))
+    }
+
     /// Whether the peer is suspected to be down.
     #[must_use]
     pub fn is_suspected(&self, peer: usize) -> bool {

@@ -11,6 +11,7 @@ use super::moves::MoveExchange;
 use super::shard::{Operation, Shard};
 use super::{Event, Output};
 use crate::admission::Work;
+use crate::causality::value_bytes;
 use crate::dots::DotSet;
 use crate::error::CompareError;
 use crate::exchange::{FullExchange, Mistaken};
@@ -20,7 +21,7 @@ use crate::message::{
 };
 use crate::mutant::{self, Mutant};
 use crate::request::Reply;
-use crate::status::{Agreement, Debt};
+use crate::status::Agreement;
 use crate::storage::Storage;
 use crate::time::Time;
 
@@ -43,6 +44,11 @@ pub(super) struct Exchange {
 }
 
 impl Exchange {
+    /// Whose answer it waits for.
+    pub(super) const fn waits_for(&self) -> NodeId {
+        self.peer
+    }
+
     fn new(peer: NodeId, partition: PartitionId, losses: u32, question: Question) -> Self {
         Self { peer, partition, losses, step: 0, question, sent: 0, full: None, preview: None, purpose: None }
     }
@@ -70,7 +76,7 @@ pub(super) struct Exchanges {
     /// What another owner has certainly missed; and the own state then, which must have been told before it counts that
     /// both are equal. Owners alone keep such marks: who owns nothing of a partition never hears that its owners agree,
     /// and they find out by themselves.
-    dirty: BTreeMap<(PartitionId, NodeId), u64>,
+    pub(super) dirty: BTreeMap<(PartitionId, NodeId), u64>,
 }
 
 impl Exchanges {
@@ -95,6 +101,16 @@ impl Exchanges {
         keep_pairs(&mut self.agreements, partition, others);
         keep_pairs(&mut self.dirty, partition, others);
         keep_pairs(&mut self.waiting, partition, others);
+    }
+
+    /// Those that wait for room.
+    pub(super) fn waiting(&self) -> usize {
+        self.waiting.len()
+    }
+
+    /// Pairs of a partition and another owner of it.
+    pub(super) fn pairs(&self) -> usize {
+        self.peers.values().map(Vec::len).sum()
     }
 
     pub(super) fn running(&self) -> usize {
@@ -185,59 +201,6 @@ impl<S: Storage> Shard<S> {
             }
         }
         self.begin_waiting();
-    }
-
-    /// Forgets which keys a partition's latest dots are of, if all owners have all of them.
-    fn trim(&mut self, partition: PartitionId) {
-        let changes = self.replica.changes(partition);
-        let equal = |owner: &&NodeId| {
-            **owner == self.shared.node
-                || self.exchanges.agreements.get(&(partition, **owner)).is_some_and(|it| it.equal == changes)
-        };
-        if self.topology.all_owners(partition).iter().all(|owner| equal(&owner)) {
-            self.replica.trim(partition);
-        }
-    }
-
-    fn shares(&self, peer: NodeId, partition: PartitionId) -> bool {
-        self.exchanges.peers.get(&peer).is_some_and(|shared| shared.binary_search(&partition).is_ok())
-    }
-
-    /// Another node has missed a write, and no hint of it waits here.
-    pub(super) fn mark_dirty(&mut self, partition: PartitionId, peer: NodeId) {
-        if self.shares(peer, partition) {
-            let changes = self.replica.changes(partition);
-            self.exchanges.dirty.insert((partition, peer), changes);
-        }
-    }
-
-    fn note_agreement(&mut self, partition: PartitionId, peer: NodeId, apart: bool) -> &mut Agreement {
-        let now = self.now.time;
-        let agreement = self.exchanges.agreements.entry((partition, peer)).or_default();
-        agreement.apart = apart;
-        if !apart {
-            agreement.agreed = Some(now);
-        }
-        agreement
-    }
-
-    /// How far the owners have become equal.
-    pub(super) fn agreements(&self) -> impl Iterator<Item = (&(PartitionId, NodeId), &Agreement)> {
-        self.exchanges.agreements.iter()
-    }
-
-    /// What is not known to be at all owners.
-    pub(super) fn debt(&self) -> impl Iterator<Item = Debt> {
-        let hints = self.hints().map(|(target, count)| Debt::Hints { target, count });
-        let shared = self.exchanges.peers.iter();
-        let pairs = shared.flat_map(|(&peer, partitions)| partitions.iter().map(move |&partition| (partition, peer)));
-        let unequal = pairs.filter_map(|(partition, peer)| match self.exchanges.agreements.get(&(partition, peer)) {
-            Some(agreement) if agreement.apart => Some(Debt::Apart(partition, peer)),
-            Some(agreement) if agreement.equal == self.replica.changes(partition) => None,
-            _ => Some(Debt::Unknown(partition, peer)),
-        });
-        let dirty = self.exchanges.dirty.keys().map(|&(partition, peer)| Debt::Dirty(partition, peer));
-        hints.chain(self.replica.partitions_refilling().map(Debt::Refilling)).chain(unequal).chain(dirty)
     }
 
     pub(super) fn want_exchange(&mut self, partition: PartitionId, peer: NodeId, full: bool) {
@@ -443,6 +406,11 @@ impl<S: Storage> Shard<S> {
         let Ok(stored) = taken else { return false };
         agreement.needed += u64::from(stored.wrote());
         self.counters.exchanged += 1;
+        let bytes = value_bytes(&item.live) as u64;
+        if self.moves.note_record(partition, bytes) {
+            self.counters.moved_records += 1;
+            self.counters.moved_bytes += bytes;
+        }
         self.counters.exchanged_needed += u64::from(stored.wrote());
         self.lanes.wrote(&stored);
         true

@@ -1,5 +1,7 @@
 //! Views for people: what a change waits for, and why a key lives where it lives.
 
+use std::fmt;
+
 use super::Node;
 use super::shard::Shard;
 use crate::error::Refusal;
@@ -73,6 +75,50 @@ pub enum Kept {
     Salvaging,
     /// These owners have not confirmed that they have all of it.
     Unconfirmed(Vec<NodeId>),
+}
+
+impl fmt::Display for Waiting {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Copy(Some(owner)) => write!(f, "a copy is made from {owner}"),
+            Self::Copy(None) => write!(f, "no owner can be reached to copy from"),
+            Self::Ready { missing, needed } => write!(f, "a copy at {}, {needed} more needed", Nodes(missing)),
+            Self::Collect { promised, silent, needed } => {
+                write!(f, "the state of {}, the promise of {}", Nodes(promised), Nodes(silent))?;
+                needed.iter().try_for_each(|(layout, count)| write!(f, ", {count} more of {layout}"))
+            }
+            Self::Content(layout) => write!(f, "it is not known what {layout} says"),
+            Self::Superseded(layout) => write!(f, "{layout} was promised"),
+            Self::Holders(count) => write!(f, "{count} more owners to hold it"),
+            Self::Seals(owners) => write!(f, "the seals of {}", Nodes(owners)),
+        }
+    }
+}
+
+impl fmt::Display for Kept {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Unknown => write!(f, "it is not known what the decided layout says, or it names this node"),
+            Self::Promised(layout) => write!(f, "{layout} was promised, and may come to collect"),
+            Self::Salvaging => write!(f, "it was damaged, and is still being looked through"),
+            Self::Unconfirmed(owners) => write!(f, "not confirmed by {}", Nodes(owners)),
+        }
+    }
+}
+
+/// Nodes, for people.
+struct Nodes<'a>(&'a [NodeId]);
+
+impl fmt::Display for Nodes<'_> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self.0 {
+            [] => write!(f, "nobody"),
+            [first, rest @ ..] => {
+                write!(f, "{first}")?;
+                rest.iter().try_for_each(|node| write!(f, " {node}"))
+            }
+        }
+    }
 }
 
 /// Why a key lives where it lives.

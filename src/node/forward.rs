@@ -3,16 +3,19 @@
 use std::sync::Arc;
 
 use super::Output;
+use super::put::phase_of;
 use super::shard::{Operation, ReplyTo, Shard};
 use crate::causality::{Entry, Update};
 use crate::error::{Answer, PutError, Refusal, Shortfall};
 use crate::ids::{Dot, NodeId, Ticket};
 use crate::key::Key;
+use crate::latencies::Phase;
 use crate::message::{Forward, ForwardReply, Forwarded, Message, WriteRule};
 use crate::mutant::{self, Mutant};
 use crate::request::{Reply, Written};
 use crate::storage::Storage;
 use crate::time::{Time, micros};
+use crate::trace::{Answered, Ask, Step, Why};
 
 /// A write that another node coordinates for this one.
 ///
@@ -21,25 +24,43 @@ use crate::time::{Time, micros};
 #[derive(Debug)]
 pub(super) struct Forwarding {
     ticket: Ticket,
+    asked: Time,
     key: Key,
     update: Arc<Update>,
     rule: WriteRule,
     deadline: Time,
     tried: Vec<NodeId>,
+    /// When the last of them was asked.
+    since: Time,
     /// How often the write was merged at the sibling cap.
     merges: u8,
 }
 
 impl Forwarding {
+    /// Whose answer it waits for.
+    pub(super) fn waits_for(&self) -> Option<NodeId> {
+        self.tried.last().copied()
+    }
+
     pub(super) fn abandoned(self) -> (Ticket, Reply) {
         (self.ticket, Reply::Put(Err(PutError::Stopped)))
+    }
+}
+
+/// What the other node said, for people.
+fn seen(outcome: &Forwarded) -> Answered {
+    match outcome {
+        Forwarded::Done { owners, fallbacks } => Answered::Coordinated { owners: *owners, fallbacks: *fallbacks },
+        Forwarded::AtCap { .. } => Answered::AtCap,
+        Forwarded::Failed(shortfall) => Answered::Failed(shortfall.clone()),
+        Forwarded::Refused(refusal) => Answered::Refused(*refusal),
     }
 }
 
 impl<S: Storage> Shard<S> {
     pub(super) fn forward(
         &mut self,
-        ticket: Ticket,
+        (ticket, asked): (Ticket, Time),
         key: Key,
         update: Arc<Update>,
         rule: WriteRule,
@@ -47,7 +68,17 @@ impl<S: Storage> Shard<S> {
         route: Option<NodeId>,
     ) {
         self.counters.forwards += 1;
-        let forwarding = Forwarding { ticket, key, update, rule, deadline, tried: Vec::new(), merges: 0 };
+        let forwarding = Forwarding {
+            ticket,
+            asked,
+            key,
+            update,
+            rule,
+            deadline,
+            tried: Vec::new(),
+            since: self.now.time,
+            merges: 0,
+        };
         let number = self.operations.add(Operation::Forward(forwarding), deadline);
         self.forward_to_next(number, route);
     }
@@ -62,15 +93,25 @@ impl<S: Storage> Shard<S> {
         let Some(owner) = owner.filter(|_| forward.tried.len() < 3) else {
             let Some(Operation::Forward(forward)) = self.operations.remove(number) else { return };
             let first = forward.tried.is_empty();
-            let reply_to = ReplyTo::Client { ticket: forward.ticket, merged: forward.merges > 0, first };
+            let reply_to =
+                ReplyTo::Client { ticket: forward.ticket, asked: forward.asked, merged: forward.merges > 0, first };
             return self.coordinate(reply_to, forward.key, forward.update, forward.rule, forward.deadline);
         };
         let first = forward.tried.is_empty();
+        let ticket = forward.ticket;
+        let why = forward.tried.last().map_or(Why::Fastest, |before| Why::InStead(*before));
         forward.tried.push(owner);
+        forward.since = now;
         let (key, update, rule) = (forward.key.clone(), Arc::clone(&forward.update), forward.rule);
         let deadline = forward.deadline;
         let (request, layout, left) = (self.request_id(number), self.layout_id(), micros(deadline.since(now)));
         self.operations.wake_at(number, (now + patience).min(deadline));
+        if self.traces.is_open(&ticket) {
+            let placed = self.placed(partition);
+            let usual_us = micros(self.roster(partition).typical(owner));
+            self.trace(ticket, || placed);
+            self.trace(ticket, || Step::Asked { node: owner, ask: Ask::Coordinate, why, usual_us });
+        }
         self.ask(owner, Message::Forward(Forward { request, layout, key, update, rule, left, first }));
     }
 
@@ -110,6 +151,14 @@ impl<S: Storage> Shard<S> {
         let Some(Operation::Forward(forward)) = self.operations.get_mut(number) else { return };
         let (is_last, only) = (forward.tried.last() == Some(&from), forward.tried.len() == 1);
         let needed = forward.rule.w;
+        let (ticket, since) = (forward.ticket, forward.since);
+        if is_last {
+            self.took(Phase::Forward, since);
+        }
+        if self.traces.is_open(&ticket) {
+            let (answer, took_us) = (seen(&reply.outcome), micros(self.now.time.since(since)));
+            self.trace(ticket, || Step::Answered { node: from, answer, took_us });
+        }
         match reply.outcome {
             Forwarded::Done { owners, fallbacks } => self.forward_done(number, from, owners, fallbacks),
             Forwarded::AtCap { live } if only => self.forward_at_cap(number, &live),
@@ -129,6 +178,7 @@ impl<S: Storage> Shard<S> {
     fn forward_done(&mut self, number: u64, coordinator: NodeId, owners: u8, fallbacks: u8) {
         let Some(Operation::Forward(forward)) = self.operations.remove(number) else { return };
         let merged = forward.merges > 0;
+        self.ended(phase_of(&forward.update), forward.asked);
         let context = self.seen_by_writer(&forward.key, &forward.update, coordinator, merged);
         let layout = self.topology.base().id();
         let written = Written { context, owners, fallbacks, only_here: false, merged, layout };
@@ -137,6 +187,7 @@ impl<S: Storage> Shard<S> {
 
     fn forward_failed(&mut self, number: u64, shortfall: Shortfall) {
         let Some(Operation::Forward(forward)) = self.operations.remove(number) else { return };
+        self.ended(phase_of(&forward.update), forward.asked);
         self.done(forward.ticket, Reply::Put(Err(PutError::Unavailable(shortfall))));
     }
 
@@ -161,12 +212,16 @@ impl<S: Storage> Shard<S> {
                     update.covered = update.covered.minus(&[old].into_iter().collect());
                 }
                 let merges = forward.merges + 1;
+                self.trace(forward.ticket, || Step::Merged);
                 let forward = Forwarding { update: Arc::new(update), tried: Vec::new(), merges, ..forward };
                 let (deadline, route) = (forward.deadline, None);
                 let number = self.operations.add(Operation::Forward(forward), deadline);
                 self.forward_to_next(number, route);
             }
-            Err(error) => self.done(forward.ticket, Reply::Put(Err(error))),
+            Err(error) => {
+                self.ended(Phase::Put, forward.asked);
+                self.done(forward.ticket, Reply::Put(Err(error)));
+            }
         }
     }
 
@@ -174,7 +229,10 @@ impl<S: Storage> Shard<S> {
         let Some(Operation::Forward(forward)) = self.operations.get_mut(number) else { return };
         let (last, deadline) = (forward.tried.last().copied(), forward.deadline);
         let (rule, tried, key) = (forward.rule, forward.tried.clone(), forward.key.clone());
+        let (ticket, since) = (forward.ticket, forward.since);
         if let Some(node) = last {
+            let waited_us = micros(self.now.time.since(since));
+            self.trace(ticket, || Step::Late { node, waited_us });
             self.check(node);
         }
         self.owners_are_silent(self.partition(&key));
@@ -182,6 +240,7 @@ impl<S: Storage> Shard<S> {
             return self.forward_to_next(number, None);
         }
         let Some(Operation::Forward(forward)) = self.operations.remove(number) else { return };
+        self.ended(phase_of(&forward.update), forward.asked);
         self.done(forward.ticket, Reply::Put(Err(Self::nobody(rule, &tried))));
     }
 }

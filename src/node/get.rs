@@ -3,7 +3,7 @@
 use std::sync::Arc;
 
 use super::Output;
-use super::put::Plan;
+use super::plan::Plan;
 use super::shard::{Operation, Shard};
 use super::topology::{Layouts, member_store};
 use crate::ballot::Refused;
@@ -13,12 +13,14 @@ use crate::coordinate::{GetOutcome, GetRule, Getting};
 use crate::error::{GetError, PutError, Refusal};
 use crate::ids::{KeyspaceId, LayoutId, NodeId, PartitionId, StoreId, Ticket};
 use crate::key::Key;
+use crate::latencies::Phase;
 use crate::message::{Message, Read, ReadReply, Repair, Shown};
 use crate::mutant::{self, Mutant};
 use crate::reconcile::Reconciled;
 use crate::request::{GetOptions, Reply, Versions};
 use crate::storage::Storage;
 use crate::time::Time;
+use crate::trace::{Notes, Step};
 
 /// A get whose coordinator this node is.
 #[derive(Debug)]
@@ -26,6 +28,8 @@ pub(super) struct GetOperation {
     purpose: Purpose,
     key: Key,
     began: Time,
+    /// Whether another node has answered.
+    heard: bool,
     deadline: Time,
     rule: GetRule,
     machine: Getting,
@@ -53,7 +57,28 @@ pub(super) enum Purpose {
     Answered,
 }
 
+impl Purpose {
+    /// The client's request that it is for.
+    fn ticket(&self) -> Option<Ticket> {
+        match self {
+            Self::Client(ticket) => Some(*ticket),
+            Self::Delete(plan) | Self::Condition(plan) => Some(plan.ticket),
+            Self::Answered => None,
+        }
+    }
+}
+
 impl GetOperation {
+    /// What its machine has noted since this was called last, and for which request.
+    pub(super) fn take_notes(&mut self) -> Option<(Ticket, Vec<Step>)> {
+        Some((self.purpose.ticket()?, self.machine.notes.take()))
+    }
+
+    /// Whose answers it waits for.
+    pub(super) fn waits_for(&self) -> impl Iterator<Item = NodeId> {
+        self.machine.waits_for()
+    }
+
     pub(super) fn abandoned(self) -> Option<(Ticket, Reply)> {
         match self.purpose {
             Purpose::Client(ticket) => Some((ticket, Reply::Get(Err(GetError::Stopped)))),
@@ -87,7 +112,10 @@ impl<S: Storage> Shard<S> {
             return Err(GetError::Quorum { asked: r, n: defaults.quorum.n() });
         }
         let mode = options.mode.unwrap_or(defaults.mode);
-        let rule = GetRule { r, mode, spread: options.spread, all: options.all };
+        let rule = GetRule::new(r, mode, options.spread, options.all);
+        if rule.r > defaults.quorum.n() {
+            return Err(GetError::Quorum { asked: rule.r, n: defaults.quorum.n() });
+        }
         let deadline = self.now.time + options.deadline.unwrap_or(shared.timing.deadline);
         Ok((Key::new(&shared.identity.secret, keyspace, key), rule, deadline))
     }
@@ -98,11 +126,24 @@ impl<S: Storage> Shard<S> {
         let mut asks = std::mem::take(&mut self.asks);
         let partition = self.partition(&key);
         let (floor, layouts) = (self.topology.floor(partition), self.topology.live(partition)[..1].into());
-        let machine = Getting::start(rule, partition, self.roster(partition), self.now.time, &mut asks);
+        let notes = self.notes_of(purpose.ticket(), partition);
+        let machine = Getting::start(rule, partition, self.roster(partition), self.now.time, notes, &mut asks);
         let due = machine.due(self.roster(partition), self.shared.patience()).unwrap_or(deadline).min(deadline);
         let (began, again, waited, until) = (self.now.time, None, false, None);
-        let operation =
-            GetOperation { purpose, key, began, deadline, rule, machine, floor, layouts, again, waited, until };
+        let operation = GetOperation {
+            purpose,
+            key,
+            began,
+            heard: false,
+            deadline,
+            rule,
+            machine,
+            floor,
+            layouts,
+            again,
+            waited,
+            until,
+        };
         let number = self.operations.add(Operation::Get(operation), due);
         self.asks = asks;
         self.ask_for_reads(number);
@@ -138,6 +179,7 @@ impl<S: Storage> Shard<S> {
         let partition = self.shared.layout.partition_of(get.key.position());
         if let Some(known) = known {
             let answered = get.machine.is_answered();
+            get.machine.notes.note(|| Step::Behind { node, decided: known.floor });
             self.hear_refused(partition, node, &known);
             if !answered {
                 return self.read_again(number, partition);
@@ -163,6 +205,7 @@ impl<S: Storage> Shard<S> {
         get.waited = true;
         if self.topology.floor(partition) == get.floor {
             get.again.get_or_insert(now + pause);
+            get.machine.notes.note(|| Step::Waits);
             return;
         }
         self.restart_get(number, partition);
@@ -176,7 +219,9 @@ impl<S: Storage> Shard<S> {
         (get.floor, get.layouts, get.again, get.waited) = (floor, layouts, None, true);
         let roster = self.shared.roster(&get.layouts, &self.topology.directory, &self.peers);
         self.asks.clear();
-        get.machine = Getting::start(get.rule, partition, roster, self.now.time, &mut self.asks);
+        let mut notes = std::mem::take(&mut get.machine.notes);
+        notes.note(|| Step::MadeAnew { layouts: vec![floor] });
+        get.machine = Getting::start(get.rule, partition, roster, self.now.time, notes, &mut self.asks);
     }
 
     pub(super) fn on_read_reply(&mut self, from: NodeId, peer: usize, reply: ReadReply) {
@@ -186,7 +231,12 @@ impl<S: Storage> Shard<S> {
             return;
         }
         if let Some(sent) = get.machine.asked_at(from) {
+            let took = self.now.time.since(sent);
             self.peers.answered(peer, sent, self.now.time);
+            self.measured.read_answered(peer, took);
+            if !std::mem::replace(&mut get.heard, true) {
+                self.measured.record(Phase::ReadFirst, self.now.time.since(get.began));
+            }
         }
         self.read_answered(number, from, reply.store, reply.result, reply.known);
         self.ask_for_reads(number);
@@ -231,6 +281,10 @@ impl<S: Storage> Shard<S> {
         // While it is to be asked anew, too few answers are not the last word.
         let may_fail = expired || get.again.is_none();
         if let Some(outcome) = get.machine.outcome_if(may_fail, expired) {
+            if get.machine.notes.is_wanted() {
+                self.note_behind(number);
+            }
+            let Some(Operation::Get(get)) = self.operations.get_mut(number) else { return };
             let purpose = std::mem::replace(&mut get.purpose, Purpose::Answered);
             let key = get.key.clone();
             (get.until, get.again) = (Some(self.now.time + self.shared.timing.repair), None);
@@ -238,6 +292,12 @@ impl<S: Storage> Shard<S> {
             let (began, waited) = (get.began, get.waited);
             if !waited {
                 self.foreground(began);
+            }
+            if matches!(outcome, GetOutcome::Done { .. }) {
+                self.took(Phase::ReadQuorum, began);
+            }
+            if matches!(purpose, Purpose::Client(_)) {
+                self.ended(Phase::Get, began);
             }
             self.answer_get(purpose, &key, outcome);
         }
@@ -247,10 +307,25 @@ impl<S: Storage> Shard<S> {
             return self.repair_behind(&get);
         }
         let end = get.until.unwrap_or(get.deadline);
+        self.keep_notes(number);
         let Some(Operation::Get(get)) = self.operations.get(number) else { return };
         let roster = self.shared.roster(&get.layouts, &self.topology.directory, &self.peers);
         let due = get.machine.due(roster, self.shared.patience()).into_iter().chain(get.again).min();
         self.operations.wake_at(number, due.unwrap_or(end).min(end));
+    }
+
+    /// The last that a trace tells of a read.
+    #[cold]
+    #[inline(never)]
+    fn note_behind(&mut self, number: u64) {
+        let Some(Operation::Get(get)) = self.operations.get_mut(number) else { return };
+        for node in get.machine.behind() {
+            get.machine.notes.note(|| Step::ToRepair { node });
+        }
+        self.keep_notes(number);
+        if let Some(Operation::Get(get)) = self.operations.get_mut(number) {
+            get.machine.notes = Notes::default();
+        }
     }
 
     fn answer_get(&mut self, purpose: Purpose, key: &Key, outcome: GetOutcome) {
@@ -265,6 +340,10 @@ impl<S: Storage> Shard<S> {
         match (purpose, found) {
             (Purpose::Client(ticket), Ok((view, owners, fastest))) => {
                 let reply = self.versions(key, view, owners, fastest);
+                if let Ok(Versions { siblings: siblings @ 2.., values, .. }) = &reply {
+                    let (siblings, shown) = (*siblings as u64, values.len() as u64);
+                    self.trace(ticket, || Step::Reconciled { siblings, shown });
+                }
                 self.done_with_state(ticket, Reply::Get(reply));
             }
             (Purpose::Client(ticket), Err(error)) => self.done(ticket, Reply::Get(Err(error))),
@@ -274,6 +353,7 @@ impl<S: Storage> Shard<S> {
             }
             (Purpose::Condition(plan), Ok((view, ..))) => self.write_if_unchanged(*plan, &view.live),
             (Purpose::Delete(plan) | Purpose::Condition(plan), Err(error)) => {
+                self.ended(plan.phase(), plan.asked);
                 self.done(plan.ticket, Reply::Put(Err(PutError::Read(error))));
             }
             (Purpose::Answered, _) => {}

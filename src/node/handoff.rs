@@ -4,6 +4,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 use std::time::Duration;
 
+use super::ages::Ages;
 use super::lease::Lease;
 use super::shard::{Operation, Shard};
 use super::topology::Topology;
@@ -19,7 +20,7 @@ use crate::message::{HintItem, Hints, HintsReply, Message};
 use crate::mutant::{self, Mutant};
 use crate::ring::Layout;
 use crate::storage::{Storage, Stored};
-use crate::time::micros;
+use crate::time::{Time, micros};
 use crate::wire::FormatError;
 
 /// A batch of hints that is on its way. One for a target is at a time: a node that comes back is not stormed.
@@ -38,6 +39,13 @@ pub(super) struct Delivery {
     waits: bool,
 }
 
+impl Delivery {
+    /// Whose answer it waits for.
+    pub(super) const fn waits_for(&self) -> NodeId {
+        self.to
+    }
+}
+
 /// What a shard knows of hints beyond the hints themselves.
 #[derive(Debug, Default)]
 pub(super) struct Handoff {
@@ -51,6 +59,8 @@ pub(super) struct Handoff {
     pub(super) is_stale: bool,
     /// Who fills this shard.
     lease: Lease,
+    /// Since when which hints are kept.
+    pub(super) ages: Ages,
 }
 
 /// Hints in a receiver's first batch.
@@ -59,8 +69,8 @@ const FIRST: usize = 8;
 const PATIENCE: u32 = 16;
 
 impl Handoff {
-    pub(super) fn open(hints: &HintStore, topology: &Topology) -> Self {
-        Self { strays: strays(hints, topology), ..Self::default() }
+    pub(super) fn open(hints: &HintStore, topology: &Topology, now: Time) -> Self {
+        Self { strays: strays(hints, topology), ages: Ages::new(hints.mark(), now), ..Self::default() }
     }
 }
 
@@ -92,6 +102,7 @@ fn receiver(topology: &Topology, peers: &Detector, target: NodeId, position: u64
 impl<S: Storage> Shard<S> {
     /// Keeps an update for another node.
     pub(super) fn keep_hint(&mut self, target: NodeId, key: &Key, update: &Update) -> Result<Stored, Refusal> {
+        self.handoff.ages.note(self.hints.mark(), self.hints.oldest(), self.now.time);
         let kept = self.hints.keep(&mut self.storage, target, key, update, &self.shared.limits);
         let stored = match self.or_refuse(kept)? {
             Kept::Stored(stored) => stored,

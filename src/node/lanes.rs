@@ -59,6 +59,11 @@ impl Lanes {
         self.dirty |= stored.wrote();
     }
 
+    /// What may leave, and what waits for a sync.
+    pub(super) fn lengths(&self) -> (usize, usize) {
+        (self.ready.len(), self.held.len())
+    }
+
     pub(super) fn is_dirty(&self) -> bool {
         self.dirty
     }

@@ -4,6 +4,7 @@ use super::Output;
 use super::shard::{Operation, Shard};
 use crate::error::{Answer, ListError, Refusal, Shortfall};
 use crate::ids::{KeyspaceId, NodeId, PartitionId, Ticket};
+use crate::latencies::Phase;
 use crate::message::{List, ListReply, Listed, Message};
 use crate::request::{Cursor, Page, Reply};
 use crate::storage::Storage;
@@ -13,6 +14,7 @@ use crate::time::Time;
 #[derive(Debug)]
 pub(super) struct Listing {
     ticket: Ticket,
+    asked: Time,
     keyspace: KeyspaceId,
     cursor: Cursor,
     limit: usize,
@@ -21,6 +23,11 @@ pub(super) struct Listing {
 }
 
 impl Listing {
+    /// Whose answer it waits for.
+    pub(super) fn waits_for(&self) -> Option<NodeId> {
+        self.tried.last().filter(|(_, answer)| *answer == Answer::Silent).map(|(node, _)| *node)
+    }
+
     pub(super) fn abandoned(self) -> (Ticket, Reply) {
         (self.ticket, Reply::List(Err(ListError::Stopped)))
     }
@@ -36,7 +43,7 @@ impl<S: Storage> Shard<S> {
         }
         let limit = limit.clamp(1, self.shared.limits.page);
         let deadline = self.now.time + self.shared.timing.deadline;
-        let listing = Listing { ticket, keyspace, cursor, limit, deadline, tried: Vec::new() };
+        let listing = Listing { ticket, asked: self.now.time, keyspace, cursor, limit, deadline, tried: Vec::new() };
         let number = self.operations.add(Operation::List(listing), deadline);
         self.list_next(number);
     }
@@ -103,6 +110,7 @@ impl<S: Storage> Shard<S> {
 
     fn end_list(&mut self, number: u64, result: Result<Page, ListError>) {
         if let Some(Operation::List(listing)) = self.operations.remove(number) {
+            self.ended(Phase::List, listing.asked);
             self.done_with_state(listing.ticket, Reply::List(result));
         }
     }

@@ -11,8 +11,11 @@
 //! An acknowledgement that promises durability leaves only after a commit. A host that forgets a call loses time,
 //! never an acknowledged write.
 
+mod account;
 mod acts;
 mod admit;
+mod ages;
+mod agreed;
 mod answer;
 mod background;
 mod cap;
@@ -29,30 +32,36 @@ mod lanes;
 mod lease;
 mod list;
 mod loss;
+mod measure;
 mod membership;
 mod moves;
 mod names;
 mod ops;
+mod plan;
 mod put;
 mod serve;
 mod settle;
 mod setup;
 mod shard;
 mod shared;
+mod status;
 mod store;
 mod tell;
 mod topology;
 
+pub use crate::status::Counters;
 pub use explain::{Coming, Going, Kept, Route, Waiting};
 pub use setup::{Keyspace, Setup};
 
 use std::collections::VecDeque;
 use std::sync::Arc;
+use std::time::Duration;
 
 use crate::causality::{Context, Entry};
 use crate::error::{ContextError, OpenError, StorageError};
 use crate::ids::{KeyspaceId, LayoutId, NodeId, PartitionId, Start, StoreId, Ticket};
 use crate::key::Key;
+use crate::latencies::Phase;
 use crate::message::{Compare, Hints, Message};
 use crate::request::{Reply, Request};
 use crate::ring::Layout;
@@ -134,73 +143,9 @@ pub enum Event {
     Proposed(LayoutId),
     /// A layout is decided cluster-wide.
     Decided(LayoutId),
-}
-
-/// What a node has done since it was opened: plain numbers, for whatever collects them.
-#[derive(Clone, Copy, PartialEq, Eq, Debug, Default)]
-#[non_exhaustive]
-pub struct Counters {
-    /// Gets answered, failures included.
-    pub gets: u64,
-    /// Puts and deletes answered, failures included.
-    pub puts: u64,
-    /// Requests that failed.
-    pub failed: u64,
-    /// Gets that met more than one version.
-    pub divergent: u64,
-    /// Versions met by those gets.
-    pub siblings: u64,
-    /// Records sent to replicas that a read had found behind.
-    pub repairs: u64,
-    /// Reads that asked one more replica because another was slow.
-    pub hedges: u64,
-    /// Writes handed to another node because this one owns no copy.
-    pub forwards: u64,
-    /// Hints that it held when it was opened. Hints of one key for one node are one.
-    pub hints_found: u64,
-    /// Hints that this node took in, joined ones among them.
-    pub hints_kept: u64,
-    /// Of those, hints that were joined into one that it held already: one fewer goes home.
-    pub hints_joined: u64,
-    /// Hints that it refused for want of room. They were never taken in.
-    pub hints_refused: u64,
-    /// Hints that it sent, repeats among them.
-    pub hints_sent: u64,
-    /// Batches of hints for it that it did not take, because another node's were being stored.
-    pub hints_waited: u64,
-    /// Hints that their targets have stored, or had covered already, as they stood here: they are gone.
-    pub hints_delivered: u64,
-    /// Hints that its disk has garbled or lost: they are gone, and never arrived. Where this node is an owner, what they
-    /// were part of is marked ([`Debt::Dirty`]).
-    pub hints_dropped: u64,
-    /// Hints that it holds now.
-    pub hints_pending: u64,
-    /// Messages refused: another layout, not an owner, or of a node that speaks no version of this node's protocol.
-    pub refused: u64,
-    /// Names that this node asked for because a message said them: the message waits until it has been told.
-    pub unnamed: u64,
-    /// Syncs.
-    pub commits: u64,
-    /// Records whose residual the clock doesn't cover yet.
-    pub unsettled: u64,
-    /// Records that came in exchanges with other owners.
-    pub exchanged: u64,
-    /// How many of these changed anything.
-    pub exchanged_needed: u64,
-    /// Exchanges over the trees.
-    pub full_exchanges: u64,
-    /// Exchanges that were begun for partitions that change hands.
-    pub move_exchanges: u64,
-    /// Requests refused because they knew too little of layouts.
-    pub behind: u64,
-    /// Requests that it sent again because other layouts count than before.
-    pub sent_again: u64,
-    /// Partitions that were to come here by a layout, and then by a later one.
-    pub superseded: u64,
-    /// Partitions for which it has collected what was sealed for beside what was decided.
-    pub rivals: u64,
-    /// Layouts that came and can't be ones of this cluster: they have another number of copies or partitions.
-    pub layouts_refused: u64,
+    /// A client's request took longer than [`Timing::slow`](crate::config::Timing::slow), failures included: which
+    /// operation, and how long it took.
+    Slow(Phase, Duration),
 }
 
 /// A node of the cluster, as pure logic.
@@ -217,6 +162,7 @@ pub struct Node<S> {
     held: headed::Held,
     settling: settle::Settling,
     now: Now,
+    opened: Time,
 }
 
 impl<S: Storage> Node<S> {
@@ -250,6 +196,7 @@ impl<S: Storage> Node<S> {
             held: headed::Held::default(),
             settling: settle::Settling::default(),
             now,
+            opened: now.time,
         };
         node.control.report(&mut |output| node.membership_out.push_back(output));
         node.hand_on_membership();
@@ -595,6 +542,12 @@ impl<S: Storage> Node<S> {
         self.shards.first().and_then(|shard| shard.votes.store)
     }
 
+    /// In which of its starts it is.
+    #[must_use]
+    pub fn start(&self) -> Start {
+        self.shared.actor.start
+    }
+
     /// Whether it knows a layout to be decided in all partitions that it owns by it or has a copy of, and has neither a
     /// copy left to fill for it, nor one to drop.
     #[must_use]
@@ -627,55 +580,6 @@ impl<S: Storage> Node<S> {
         let key = Key::new(&self.shared.identity.secret, keyspace, key);
         let partition = self.shared.layout.partition_of(key.position());
         self.shards[self.shard_of(partition)].inspect(partition, &key)
-    }
-}
-
-impl Counters {
-    /// Whether every hint is accounted for: what was found and taken in was joined, delivered, dropped as damaged, or is
-    /// still there.
-    ///
-    /// `hints_found + hints_kept = hints_joined + hints_delivered + hints_dropped + hints_pending`, after every call into a
-    /// node. Nothing else ends a hint: none is dropped for its age, and for want of room it is the new one that is
-    /// refused. The numbers begin anew when the node is opened, with what is stored; what a crash has undone is found as
-    /// it was before.
-    #[must_use]
-    pub const fn hints_balance(&self) -> bool {
-        self.hints_found + self.hints_kept
-            == self.hints_joined + self.hints_delivered + self.hints_dropped + self.hints_pending
-    }
-
-    /// Adds another node's or shard's numbers.
-    pub fn add(&mut self, other: &Self) {
-        self.gets += other.gets;
-        self.puts += other.puts;
-        self.failed += other.failed;
-        self.divergent += other.divergent;
-        self.siblings += other.siblings;
-        self.repairs += other.repairs;
-        self.hedges += other.hedges;
-        self.forwards += other.forwards;
-        self.hints_found += other.hints_found;
-        self.hints_kept += other.hints_kept;
-        self.hints_joined += other.hints_joined;
-        self.hints_refused += other.hints_refused;
-        self.hints_delivered += other.hints_delivered;
-        self.hints_sent += other.hints_sent;
-        self.hints_waited += other.hints_waited;
-        self.unnamed += other.unnamed;
-        self.hints_dropped += other.hints_dropped;
-        self.hints_pending += other.hints_pending;
-        self.refused += other.refused;
-        self.commits += other.commits;
-        self.unsettled += other.unsettled;
-        self.exchanged += other.exchanged;
-        self.exchanged_needed += other.exchanged_needed;
-        self.full_exchanges += other.full_exchanges;
-        self.move_exchanges += other.move_exchanges;
-        self.behind += other.behind;
-        self.sent_again += other.sent_again;
-        self.superseded += other.superseded;
-        self.rivals += other.rivals;
-        self.layouts_refused += other.layouts_refused;
     }
 }
 

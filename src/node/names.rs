@@ -18,7 +18,7 @@
 
 use super::Output;
 use super::ops::NOBODY;
-use super::put::Plan;
+use super::plan::Plan;
 use super::shard::{Operation, Shard};
 use crate::causality::Context;
 use crate::dots::DotSet;
@@ -29,6 +29,7 @@ use crate::message::{Message, NamesKnown, NamesWanted};
 use crate::names::{Definition, Name};
 use crate::request::Reply;
 use crate::storage::Storage;
+use crate::trace::Step;
 
 /// A put that waits for what a name in its context stands for. It has no dot yet.
 #[derive(Debug)]
@@ -88,6 +89,7 @@ impl<S: Storage> Shard<S> {
         let due = plan.deadline.min(self.now.time + self.shared.timing.fallback.saturating_mul(3));
         let me = self.shared.node;
         let owners: Vec<_> = self.topology.owners(partition).iter().copied().filter(|&owner| owner != me).collect();
+        self.trace(plan.ticket, || Step::AsksForName);
         let opening = Opening { plan, if_unchanged, asked: owners.clone() };
         let number = self.operations.add(Operation::Opening(opening), due);
         // Suspects, too: a put that is refused costs more than a message.

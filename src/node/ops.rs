@@ -50,6 +50,11 @@ impl<T> Operations<T> {
         number
     }
 
+    /// All that are in progress.
+    pub(super) fn iter(&self) -> impl Iterator<Item = &T> {
+        self.slots.iter().filter_map(|slot| slot.operation.as_ref()).map(|(operation, _)| operation)
+    }
+
     pub(super) fn get(&self, number: u64) -> Option<&T> {
         let slot = self.slots.get((number & INDEX_MASK) as usize)?;
         let current = u64::from(slot.generation) == number >> INDEX_BITS;

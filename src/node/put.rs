@@ -1,27 +1,27 @@
 //! Puts and deletes: from the client's request to its answer, and the hints that are left behind.
 
 use std::sync::Arc;
-use std::time::Duration;
 
 use super::Output;
-use super::get::Purpose;
+use super::plan::Plan;
 use super::shard::{Operation, ReplyTo, Shard};
 use super::topology::{Layouts, member_store};
 use crate::ballot::Sets;
-use crate::bytes::Bytes;
 use crate::causality::{Context, Entry, Update};
 use crate::config::Durability;
-use crate::coordinate::{GetRule, Order, PutOutcome, Putting, Roster};
+use crate::coordinate::{Order, PutOutcome, Putting, Roster};
 use crate::dots::DotSet;
 use crate::error::{Answer, PutError, Refusal, Shortfall, StorageError};
-use crate::ids::{Actor, KeyspaceId, NodeId, PartitionId, Start, Ticket, WriteId};
+use crate::ids::{Actor, NodeId, PartitionId, Start, Ticket};
 use crate::key::Key;
+use crate::latencies::Phase;
 use crate::message::{ForwardReply, Forwarded, Message, Write, WriteReply, WriteRule};
 use crate::mutant::{self, Mutant};
 use crate::replica::{Cap, Joined};
-use crate::request::{PutOptions, Reply, Written};
+use crate::request::{Reply, Written};
 use crate::storage::{Storage, Stored};
 use crate::time::{Time, micros};
+use crate::trace::{Answered, Notes, Step};
 
 /// A put whose coordinator this node is.
 #[derive(Debug)]
@@ -31,6 +31,8 @@ pub(super) struct PutOperation {
     update: Arc<Update>,
     rule: WriteRule,
     began: Time,
+    /// Whether another node has answered.
+    heard: bool,
     deadline: Time,
     machine: Putting,
     /// The layouts in each of which it takes W places, and what they say.
@@ -42,21 +44,22 @@ pub(super) struct PutOperation {
     again: Option<Time>,
 }
 
-/// A client's put that has been checked.
-#[derive(Clone, Debug)]
-pub(super) struct Plan {
-    pub(super) ticket: Ticket,
-    pub(super) key: Key,
-    pub(super) value: Option<Bytes>,
-    pub(super) context: Context,
-    pub(super) rule: WriteRule,
-    pub(super) write_id: Option<WriteId>,
-    /// None for a delete.
-    pub(super) expires_after: Option<Duration>,
-    pub(super) deadline: Time,
+/// What a client's write is timed as.
+pub(super) fn phase_of(update: &Update) -> Phase {
+    if update.live.is_empty() { Phase::Delete } else { Phase::Put }
 }
 
 impl PutOperation {
+    /// What its machine has noted since this was called last, and for which request.
+    pub(super) fn take_notes(&mut self) -> Option<(Ticket, Vec<Step>)> {
+        Some((self.reply_to.ticket()?, self.machine.notes.take()))
+    }
+
+    /// Whose acknowledgements it waits for.
+    pub(super) fn waits_for(&self) -> impl Iterator<Item = NodeId> {
+        self.machine.waits_for()
+    }
+
     pub(super) fn abandoned(self) -> Option<(Ticket, Reply)> {
         match self.reply_to {
             ReplyTo::Client { ticket, .. } if !self.machine.is_answered() => {
@@ -68,85 +71,12 @@ impl PutOperation {
 }
 
 impl<S: Storage> Shard<S> {
-    pub(super) fn put(
-        &mut self,
-        ticket: Ticket,
-        keyspace: KeyspaceId,
-        key: &[u8],
-        value: Option<Bytes>,
-        context: Context,
-        options: &PutOptions,
-    ) {
-        let plan = match self.plan_put(ticket, keyspace, key, value, context, options) {
-            Ok(plan) => plan,
-            Err(error) => return self.done(ticket, Reply::Put(Err(error))),
-        };
-        self.open_and_put(plan, options.if_unchanged);
-    }
-
-    /// Puts what was checked, with a context whose dots are known.
-    pub(super) fn put_opened(&mut self, plan: Plan, if_unchanged: bool) {
-        let blind_delete = plan.value.is_none() && plan.context.is_empty();
-        if !if_unchanged && !blind_delete {
-            return self.write(plan);
-        }
-        let Some(defaults) = self.shared.keyspace(plan.key.keyspace()) else { return };
-        let rule = GetRule { r: defaults.quorum.r(), mode: plan.rule.mode, spread: plan.rule.spread, all: false };
-        let (key, deadline) = (plan.key.clone(), plan.deadline);
-        let purpose = if if_unchanged { Purpose::Condition(Box::new(plan)) } else { Purpose::Delete(Box::new(plan)) };
-        self.start_get(purpose, key, rule, deadline);
-    }
-
-    fn plan_put(
-        &self,
-        ticket: Ticket,
-        keyspace: KeyspaceId,
-        key: &[u8],
-        value: Option<Bytes>,
-        context: Context,
-        options: &PutOptions,
-    ) -> Result<Plan, PutError> {
-        let (shared, limits) = (&self.shared, &self.shared.limits);
-        let defaults = shared.keyspace(keyspace).ok_or(PutError::Keyspace)?;
-        if key.len() > limits.key {
-            return Err(PutError::KeyTooLong { got: key.len(), limit: limits.key });
-        }
-        let limit = shared.longest_value(defaults);
-        if let Some(got) = value.as_ref().map(|value| value.len()).filter(|&got| got > limit) {
-            return Err(PutError::ValueTooLong { got, limit });
-        }
-        let expires_after = options.expires_after.filter(|_| value.is_some());
-        if expires_after.is_some_and(|after| micros(after) == 0) {
-            return Err(PutError::ExpiresAtOnce);
-        }
-        let w = options.w.unwrap_or(defaults.quorum.w());
-        if w == 0 || w > defaults.quorum.n() {
-            return Err(PutError::Quorum { asked: w, n: defaults.quorum.n() });
-        }
-        let key = Key::new(&shared.identity.secret, keyspace, key);
-        context.check(&shared.identity, key.position())?;
-        Ok(Plan {
-            ticket,
-            key,
-            value,
-            context,
-            rule: WriteRule {
-                w,
-                mode: options.mode.unwrap_or(defaults.mode),
-                spread: options.spread,
-                durability: options.durability,
-            },
-            write_id: options.write_id,
-            expires_after,
-            deadline: self.now.time + options.deadline.unwrap_or(shared.timing.deadline),
-        })
-    }
-
     /// Names the write, here, once: whatever is tried afterwards carries this dot.
     pub(super) fn write(&mut self, plan: Plan) {
         debug_assert!(plan.context.unknown().is_none(), "a context must be opened before a write is named");
         let partition = self.partition(&plan.key);
         let dot = self.replica.next_dot(self.namer(), partition);
+        self.trace(plan.ticket, || Step::Named { dot: dot.to_string() });
         let nothing = DotSet::new();
         let mistaken = self.mistaken_context(&plan);
         let context = mistaken.as_deref().or(plan.context.covered()).unwrap_or(&nothing);
@@ -160,10 +90,10 @@ impl<S: Storage> Shard<S> {
         };
         let update = Arc::new(update);
         if self.replica.owns(partition) && self.is_serving(partition) {
-            let reply_to = ReplyTo::Client { ticket: plan.ticket, merged: false, first: true };
+            let reply_to = ReplyTo::Client { ticket: plan.ticket, asked: plan.asked, merged: false, first: true };
             self.coordinate(reply_to, plan.key, update, plan.rule, plan.deadline);
         } else {
-            self.forward(plan.ticket, plan.key, update, plan.rule, plan.deadline, plan.context.route());
+            self.forward((plan.ticket, plan.asked), plan.key, update, plan.rule, plan.deadline, plan.context.route());
         }
     }
 
@@ -200,12 +130,25 @@ impl<S: Storage> Shard<S> {
             }
         });
         let mut orders = std::mem::take(&mut self.orders);
-        let machine = self.start_machine(&key, rule, &mut orders);
+        let notes = self.notes_of(reply_to.ticket(), partition);
+        let machine = self.start_machine(&key, rule, notes, &mut orders);
         let due = machine.due(self.shared.patience()).into_iter().chain(again).min().unwrap_or(deadline).min(deadline);
         let (sets, layouts) = (self.topology.sets(partition), self.topology.live(partition).into());
         let (began, round) = (self.now.time, 0);
-        let operation =
-            PutOperation { reply_to, key, update, rule, began, deadline, machine, sets, layouts, round, again };
+        let operation = PutOperation {
+            reply_to,
+            key,
+            update,
+            rule,
+            began,
+            heard: false,
+            deadline,
+            machine,
+            sets,
+            layouts,
+            round,
+            again,
+        };
         let number = self.operations.add(Operation::Put(operation), due);
         self.perform(number, &mut orders);
         self.orders = orders;
@@ -216,10 +159,10 @@ impl<S: Storage> Shard<S> {
         }
     }
 
-    fn start_machine(&mut self, key: &Key, rule: WriteRule, orders: &mut Vec<Order>) -> Putting {
+    fn start_machine(&mut self, key: &Key, rule: WriteRule, notes: Notes, orders: &mut Vec<Order>) -> Putting {
         let stamps = self.shared.keyspace(key.keyspace()).is_some_and(|keyspace| keyspace.reconciler.uses_stamps());
         let partition = self.partition(key);
-        Putting::start(rule, stamps, partition, self.roster(partition), self.now.time, orders)
+        Putting::start(rule, stamps, partition, self.roster(partition), self.now.time, notes, orders)
     }
 
     /// Has this store promised nothing that the write doesn't name? It names then what this store knows.
@@ -235,14 +178,17 @@ impl<S: Storage> Shard<S> {
         let Some(Operation::Put(put)) = self.operations.get(number) else { return };
         self.counters.sent_again += 1;
         let (key, rule, round) = (put.key.clone(), put.rule, put.round + 1);
+        let mut notes = put.machine.notes.clone();
         let partition = self.partition(&key);
         let admitted = if self.replica.owns(partition) { self.admit_own(partition) } else { None };
         let waits = self.replica.owns(partition) && self.is_serving(partition) && admitted.is_none();
         let again = waits.then(|| self.now.time + self.shared.again());
         let mut orders = std::mem::take(&mut self.orders);
         orders.clear();
-        let machine = self.start_machine(&key, rule, &mut orders);
-        let (sets, layouts) = (self.topology.sets(partition), self.topology.live(partition).into());
+        let sets = self.topology.sets(partition);
+        notes.note(|| Step::MadeAnew { layouts: sets.iter().collect() });
+        let machine = self.start_machine(&key, rule, notes, &mut orders);
+        let layouts = self.topology.live(partition).into();
         let Some(Operation::Put(put)) = self.operations.get_mut(number) else { return };
         (put.machine, put.sets, put.layouts, put.round, put.again) = (machine, sets, layouts, round, again);
         self.perform(number, &mut orders);
@@ -289,8 +235,10 @@ impl<S: Storage> Shard<S> {
             Joined::Stored(stored) => Ok(stored),
             Joined::AtCap(live) if matches!(reply_to, ReplyTo::Peer { .. }) => Err(AdmitError::AtCap(live)),
             Joined::AtCap(live) => {
-                if let ReplyTo::Client { merged, .. } = reply_to {
+                if let ReplyTo::Client { merged, ticket, .. } = reply_to {
                     *merged = true;
+                    let ticket = *ticket;
+                    self.trace(ticket, || Step::Merged);
                 }
                 *update = Arc::new(self.merge_at_cap(key, &live, update, None).map_err(AdmitError::Put)?);
                 let stored = self.replica.update(&mut self.storage, partition, key, update);
@@ -349,6 +297,7 @@ impl<S: Storage> Shard<S> {
         if let Some(Operation::Put(put)) = self.operations.get_mut(number)
             && put.round == round
         {
+            put.machine.notes.note(|| Step::Durable);
             let layouts = &put.layouts;
             let elastic = self.shared.elastic;
             put.machine.stored_in(me, |at| !elastic || member_store(&layouts[at], me) == store);
@@ -366,16 +315,25 @@ impl<S: Storage> Shard<S> {
         let asked = put.machine.asked_at(from);
         if let Some(asked) = asked {
             self.peers.answered(peer, asked, now);
+            self.measured.write_answered(peer, now.since(asked));
+            if !std::mem::replace(&mut put.heard, true) {
+                self.measured.record(Phase::WriteFirst, now.since(put.began));
+            }
         }
         let Some(Operation::Put(put)) = self.operations.get_mut(number) else { return };
         if let Some(known) = &reply.known
             && !put.machine.is_answered()
         {
             let partition = self.shared.layout.partition_of(put.key.position());
+            put.machine.notes.note(|| Step::Behind { node: from, decided: known.floor });
             self.hear_refused(partition, from, known);
             return self.put_again(number, partition);
         }
         let Some(Operation::Put(put)) = self.operations.get_mut(number) else { return };
+        put.machine.notes.note(|| {
+            let answer = reply.result.map_or_else(Answered::Refused, |()| Answered::Stored);
+            Step::Answered { node: from, answer, took_us: asked.map_or(0, |asked| micros(now.since(asked))) }
+        });
         match reply.result {
             Ok(()) => {
                 let (layouts, elastic) = (&put.layouts, self.shared.elastic);
@@ -399,6 +357,7 @@ impl<S: Storage> Shard<S> {
             return self.send_again(number);
         }
         put.again.get_or_insert(now + pause);
+        put.machine.notes.note(|| Step::Waits);
         self.put_progress(number, false);
     }
 
@@ -458,11 +417,16 @@ impl<S: Storage> Shard<S> {
             let waited = put.round > 0 || put.again.is_some();
             // It would be sent, and answered, once more.
             put.again = None;
+            self.keep_notes(number);
+            if matches!(outcome, PutOutcome::Done { .. }) {
+                self.took(Phase::WriteQuorum, began);
+            }
             self.answer_put(reply_to, &key, &update, outcome);
             if !waited {
                 self.foreground(began);
             }
         }
+        self.keep_notes(number);
         if !over {
             return self.operations.wake_at(number, next);
         }
@@ -484,7 +448,8 @@ impl<S: Storage> Shard<S> {
 
     fn answer_put(&mut self, reply_to: ReplyTo, key: &Key, update: &Update, outcome: PutOutcome) {
         match reply_to {
-            ReplyTo::Client { ticket, merged, .. } => {
+            ReplyTo::Client { ticket, asked, merged, .. } => {
+                self.ended(phase_of(update), asked);
                 let result = match outcome {
                     PutOutcome::Done { owners, fallbacks, only_here } => {
                         let context = self.seen_by_writer(key, update, self.shared.node, merged);
@@ -530,22 +495,4 @@ enum AdmitError {
     Put(PutError),
     /// A forwarded write at the cap: the node that named it decides, under another name.
     AtCap(Vec<Entry>),
-}
-
-/// What a read that comes before a write found.
-impl<S: Storage> Shard<S> {
-    /// A delete without a context deletes what a read saw.
-    pub(super) fn delete_seen(&mut self, mut plan: Plan, context: Context) {
-        plan.context = context;
-        self.write(plan);
-    }
-
-    /// A conditional put goes on if exactly what its context was shown is there.
-    pub(super) fn write_if_unchanged(&mut self, plan: Plan, live: &[Entry]) {
-        if plan.context.has_shown(live) || mutant::is(Mutant::IgnoreCondition) {
-            self.write(plan);
-        } else {
-            self.done_with_state(plan.ticket, Reply::Put(Err(PutError::Changed)));
-        }
-    }
 }

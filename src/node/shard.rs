@@ -12,12 +12,13 @@ use super::get::GetOperation;
 use super::handoff::{Delivery, Handoff};
 use super::lanes::{Held, Lanes};
 use super::list::Listing;
+use super::measure::Measured;
 use super::moves::Moves;
 use super::names::Opening;
 use super::ops::Operations;
 use super::put::PutOperation;
 use super::shared::{SHARD_BITS, Shared};
-use super::store::{Claim, First, claim};
+use super::store::{Claim, First, SetBack, claim};
 use super::topology::Topology;
 use super::{Counters, Event, Output};
 use crate::admission::Admission;
@@ -34,6 +35,7 @@ use crate::replica::Replica;
 use crate::request::{Reply, Request};
 use crate::storage::Storage;
 use crate::time::{Now, Time};
+use crate::trace::Traces;
 
 /// Anything that a shard waits for.
 #[derive(Debug)]
@@ -50,11 +52,21 @@ pub(super) enum Operation {
 /// Who is to be told how a write ended.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub(super) enum ReplyTo {
-    /// A client of this node; whether what is stored is no longer what it put, but a merge that it has not seen; whether no
-    /// other node has seen its dot.
-    Client { ticket: Ticket, merged: bool, first: bool },
+    /// A client of this node, and when it asked; whether what is stored is no longer what it put, but a merge that it has
+    /// not seen; whether no other node has seen its dot.
+    Client { ticket: Ticket, asked: Time, merged: bool, first: bool },
     /// A node that forwarded it; whether no other node has seen its dot.
     Peer { node: NodeId, request: RequestId, first: bool },
+}
+
+impl ReplyTo {
+    /// The client's request.
+    pub(super) const fn ticket(self) -> Option<Ticket> {
+        match self {
+            Self::Client { ticket, .. } => Some(ticket),
+            Self::Peer { .. } => None,
+        }
+    }
 }
 
 #[derive(Debug)]
@@ -73,6 +85,8 @@ pub(super) struct Shard<S> {
     pub(super) operations: Operations<Operation>,
     pub(super) lanes: Lanes,
     pub(super) counters: Counters,
+    pub(super) measured: Measured,
+    pub(super) traces: Traces<Ticket>,
     pub(super) now: Now,
     pub(super) notices: VecDeque<Notice>,
     pub(super) handoff: Handoff,
@@ -95,7 +109,8 @@ pub(super) struct Shard<S> {
     pub(super) names_next: PartitionId,
     /// Reads that may still be hedged, in hundredths.
     pub(super) hedge_budget: u32,
-    fenced: bool,
+    /// Why nothing is done any more.
+    fenced: Option<StorageError>,
     /// The latest forwarded writes that were refused at the sibling cap: their senders were told that nothing was
     /// written, so a duplicate that arrives when there is room again must not write it.
     pub(super) turned_away: VecDeque<RequestId>,
@@ -120,9 +135,11 @@ impl<S: Storage> Shard<S> {
         } else {
             First::Lost(owned.clone())
         };
+        let set_back = SetBack::of(shared.elastic, layout.n(), &owned);
         let name = claim(
             &mut storage,
             &first,
+            &set_back,
             &Claim {
                 identity: shared.identity,
                 node: shared.node,
@@ -162,7 +179,7 @@ impl<S: Storage> Shard<S> {
         let exchanges = Exchanges::new(due, calm);
         let hints = HintStore::open(&storage)?;
         let hints_found = hints.targets().map(|(_, count)| count).sum();
-        let handoff = Handoff::open(&hints, &topology);
+        let handoff = Handoff::open(&hints, &topology, now.time);
         let (secret, start) = (shared.identity.secret, shared.actor.start);
         let mut names = NameStore::open(&storage, secret, shared.node, start, replica.partitions())?;
         replica.partitions().for_each(|partition| names.adopt(partition, replica.clock(partition)));
@@ -185,6 +202,8 @@ impl<S: Storage> Shard<S> {
             operations: Operations::default(),
             lanes: Lanes::default(),
             counters: Counters { hints_found, ..Counters::default() },
+            measured: Measured::default(),
+            traces: Traces::new(),
             now,
             notices: VecDeque::new(),
             handoff,
@@ -201,7 +220,7 @@ impl<S: Storage> Shard<S> {
             names_due: None,
             names_next: PartitionId(0),
             hedge_budget: 100,
-            fenced: false,
+            fenced: None,
             turned_away: VecDeque::new(),
             orders: Vec::new(),
             asks: Vec::new(),
@@ -226,20 +245,23 @@ impl<S: Storage> Shard<S> {
 
     pub(super) fn request(&mut self, now: Now, ticket: Ticket, request: Request) {
         self.set_now(now);
+        self.open_trace(ticket, &request);
         let overloaded = self.operations.len() >= self.shared.limits.in_flight;
         match request {
-            Request::Get { .. } if self.fenced => self.done(ticket, Reply::Get(Err(GetError::Stopped))),
+            Request::Get { .. } if self.is_fenced() => self.done(ticket, Reply::Get(Err(GetError::Stopped))),
             Request::Get { .. } if overloaded => self.done(ticket, Reply::Get(Err(GetError::Overloaded))),
             Request::Get { keyspace, key, options } => self.get(ticket, keyspace, &key, &options),
-            Request::Put { .. } if self.fenced => self.done(ticket, Reply::Put(Err(PutError::Stopped))),
+            Request::Put { .. } if self.is_fenced() => self.done(ticket, Reply::Put(Err(PutError::Stopped))),
             Request::Put { .. } if overloaded => self.done(ticket, Reply::Put(Err(PutError::Overloaded))),
             Request::Put { keyspace, key, value, context, options } => {
                 self.put(ticket, keyspace, &key, value, context, &options);
             }
-            Request::List { .. } if self.fenced => self.done(ticket, Reply::List(Err(ListError::Stopped))),
+            Request::List { .. } if self.is_fenced() => self.done(ticket, Reply::List(Err(ListError::Stopped))),
             Request::List { .. } if overloaded => self.done(ticket, Reply::List(Err(ListError::Overloaded))),
             Request::List { keyspace, cursor, limit } => self.list(ticket, keyspace, cursor, limit),
-            Request::Compare { .. } if self.fenced => self.done(ticket, Reply::Compared(Err(CompareError::Stopped))),
+            Request::Compare { .. } if self.is_fenced() => {
+                self.done(ticket, Reply::Compared(Err(CompareError::Stopped)))
+            }
             Request::Compare { .. } if overloaded => {
                 self.done(ticket, Reply::Compared(Err(CompareError::Overloaded)));
             }
@@ -250,7 +272,7 @@ impl<S: Storage> Shard<S> {
     /// One handler per message; `peer` is the sender's index in the layout.
     pub(super) fn message(&mut self, now: Now, from: NodeId, peer: usize, message: Message) {
         self.set_now(now);
-        if self.fenced {
+        if self.is_fenced() {
             return;
         }
         if let Some(request) = message.asks() {
@@ -289,7 +311,7 @@ impl<S: Storage> Shard<S> {
     /// Time has passed.
     pub(super) fn wake(&mut self, now: Now) {
         self.set_now(now);
-        if self.fenced {
+        if self.is_fenced() {
             return;
         }
         while let Some(number) = self.operations.pop_due(now.time) {
@@ -377,7 +399,7 @@ impl<S: Storage> Shard<S> {
     }
 
     pub(super) fn commit(&mut self) -> Result<(), StorageError> {
-        if self.fenced {
+        if self.is_fenced() {
             return Err(StorageError::Fenced);
         }
         // What a commit releases may write again (a merge at the cap): such writes wait for the next one.
@@ -403,17 +425,12 @@ impl<S: Storage> Shard<S> {
 
     /// A sync failed: what was written may be lost or not, so nothing is said of it, and nothing more is done.
     pub(super) fn fence(&mut self, error: &StorageError) {
-        if std::mem::replace(&mut self.fenced, true) {
+        if self.is_fenced() {
             return;
         }
+        self.fenced = Some(error.clone());
         for (ticket, reply) in self.lanes.drop_held() {
-            let stopped = match reply {
-                Reply::Get(_) => Reply::Get(Err(GetError::Stopped)),
-                Reply::Put(_) => Reply::Put(Err(PutError::Stopped)),
-                Reply::List(_) => Reply::List(Err(ListError::Stopped)),
-                Reply::Compared(_) => Reply::Compared(Err(CompareError::Stopped)),
-            };
-            self.lanes.release(Output::Done(ticket, stopped));
+            self.lanes.release(Output::Done(ticket, Self::stopped(reply)));
         }
         self.handoff.running.clear();
         self.exchanges.clear();
@@ -428,6 +445,7 @@ impl<S: Storage> Shard<S> {
                 Operation::Opening(opening) => Some(opening.abandoned()),
             };
             if let Some((ticket, reply)) = reply {
+                let reply = self.with_trace(ticket, reply);
                 self.lanes.release(Output::Done(ticket, reply));
             }
         }
@@ -442,15 +460,19 @@ impl<S: Storage> Shard<S> {
     }
 
     pub(super) fn is_dirty(&self) -> bool {
-        self.lanes.is_dirty() && !self.fenced
+        self.lanes.is_dirty() && !self.is_fenced()
     }
 
     pub(super) const fn is_fenced(&self) -> bool {
-        self.fenced
+        self.fenced.is_some()
+    }
+
+    pub(super) const fn fenced(&self) -> Option<&StorageError> {
+        self.fenced.as_ref()
     }
 
     pub(super) fn deadline(&self) -> Option<Time> {
-        if self.fenced {
+        if self.is_fenced() {
             return None;
         }
         let handoff = self.hints.targets().next().map(|_| self.handoff_due);

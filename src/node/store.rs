@@ -5,8 +5,8 @@ use crate::change::Ballots;
 use crate::error::{OpenError, StorageError};
 use crate::hash::{Purpose, keyless};
 use crate::ids::{ClusterId, LayoutId, NodeId, PartitionId, Start, StoreId};
-use crate::replica::put_lost;
-use crate::storage::{Batch, Space, Storage};
+use crate::replica::{put_lost, put_set_back};
+use crate::storage::{Batch, Space, Storage, is_set_back, unmark_set_back};
 use crate::wire::{FormatError, Reader, checked, put_checksum};
 
 const NAME: &[u8] = b"store";
@@ -36,6 +36,28 @@ pub(super) enum First {
     Nothing,
 }
 
+/// What becomes of what a storage holds that was set back: it may have acknowledged and promised more.
+#[derive(Clone, Debug)]
+pub(super) enum SetBack {
+    /// The others fill these partitions.
+    Refill(Vec<PartitionId>),
+    /// It waits for a layout that names the store.
+    Wait,
+    /// There is nobody who could know more.
+    Keep,
+}
+
+impl SetBack {
+    /// Of a storage that owns these partitions, if layouts don't change.
+    pub(super) fn of(elastic: bool, copies: u8, owned: &[PartitionId]) -> Self {
+        match copies {
+            _ if elastic => Self::Wait,
+            1 => Self::Keep,
+            _ => Self::Refill(owned.to_vec()),
+        }
+    }
+}
+
 /// Whose storage is to be opened.
 #[derive(Clone, Copy)]
 pub(super) struct Claim {
@@ -48,24 +70,40 @@ pub(super) struct Claim {
 }
 
 /// Reads the storage's name, or gives one to an empty storage.
-pub(super) fn claim<S: Storage>(storage: &mut S, first: &First, claim: &Claim) -> Result<StoreName, OpenError> {
+pub(super) fn claim<S: Storage>(
+    storage: &mut S,
+    first: &First,
+    set_back: &SetBack,
+    claim: &Claim,
+) -> Result<StoreName, OpenError> {
+    let mut batch = Batch::new();
     if let Some(bytes) = storage.get(Space::Meta, NAME)? {
         let found = StoreName::decode(&bytes).map_err(StorageError::from)?;
         found.check(claim)?;
-        return Ok(found);
+        if !is_set_back(storage)? {
+            return Ok(found);
+        }
+        // All in one batch with the name: whoever has the new one has forgotten what the old one had promised.
+        let renewed = StoreName { store: claim.store(), founded: false, ..found };
+        batch.put(Space::Meta, NAME, &renewed.encode());
+        renew(storage, &mut batch, set_back, claim)?;
+        unmark_set_back(&mut batch);
+        storage.write(&batch)?;
+        storage.sync()?;
+        return Ok(renewed);
     }
     let name = StoreName {
         cluster: claim.identity.cluster,
         node: claim.node,
-        // The start is fresh randomness, and one start opens each shard once: those that it opens first are one store.
-        store: StoreId(keyless(Purpose::Store, &[&claim.start.0.to_le_bytes(), &claim.node.0.to_le_bytes()])),
+        store: claim.store(),
         shard: claim.shard,
         shards: claim.shards,
         partitions: claim.partitions,
         founded: matches!(first, First::Founding(_)),
     };
-    let mut batch = Batch::new();
     batch.put(Space::Meta, NAME, &name.encode());
+    // One that was marked before it ever had a name holds nothing.
+    unmark_set_back(&mut batch);
     match first {
         First::Founding(owned) => {
             for &(partition, floor) in owned {
@@ -78,6 +116,29 @@ pub(super) fn claim<S: Storage>(storage: &mut S, first: &First, claim: &Claim) -
     storage.write(&batch)?;
     storage.sync()?;
     Ok(name)
+}
+
+/// The storage has promised nothing, and what it holds is hearsay.
+fn renew<S: Storage>(storage: &S, batch: &mut Batch, set_back: &SetBack, claim: &Claim) -> Result<(), StorageError> {
+    let of_this_shard = (claim.shard..claim.partitions).step_by(claim.shards as usize).map(PartitionId);
+    for partition in of_this_shard {
+        let had_ballots = Ballots::forget(storage, batch, partition)?;
+        match set_back {
+            SetBack::Refill(owned) if owned.contains(&partition) => put_set_back(storage, batch, partition, true)?,
+            // Where layouts change there are no copies but those that it has ballots for.
+            SetBack::Wait if had_ballots => put_set_back(storage, batch, partition, false)?,
+            SetBack::Refill(_) | SetBack::Wait | SetBack::Keep => {}
+        }
+    }
+    Ok(())
+}
+
+impl Claim {
+    /// The start is fresh randomness, and one start opens each shard once: those that it opens first, or again after they
+    /// were set back, are one store.
+    fn store(&self) -> StoreId {
+        StoreId(keyless(Purpose::Store, &[&self.start.0.to_le_bytes(), &self.node.0.to_le_bytes()]))
+    }
 }
 
 impl StoreName {
@@ -135,7 +196,7 @@ impl StoreName {
 mod tests {
     use super::*;
     use crate::hash::Secret;
-    use crate::storage::MemoryStorage;
+    use crate::storage::{MemoryStorage, mark_set_back};
 
     const CLAIM: Claim = Claim {
         identity: Identity { cluster: ClusterId(5), secret: Secret::new([1; 16]) },
@@ -149,8 +210,11 @@ mod tests {
     #[test]
     fn a_storage_is_named_once_and_refused_to_others() {
         let mut storage = MemoryStorage::new();
-        let name = claim(&mut storage, &First::Nothing, &CLAIM).unwrap();
-        assert_eq!(claim(&mut storage, &First::Nothing, &Claim { start: Start(78), ..CLAIM }), Ok(name));
+        let name = claim(&mut storage, &First::Nothing, &SetBack::Keep, &CLAIM).unwrap();
+        assert_eq!(
+            claim(&mut storage, &First::Nothing, &SetBack::Keep, &Claim { start: Start(78), ..CLAIM }),
+            Ok(name)
+        );
         let other = Identity { cluster: ClusterId(6), ..CLAIM.identity };
         for (foreign, what) in [
             (Claim { node: NodeId(4), ..CLAIM }, "node"),
@@ -158,7 +222,7 @@ mod tests {
             (Claim { shards: 2, ..CLAIM }, "shard"),
             (Claim { partitions: 65, ..CLAIM }, "a ring of partitions"),
         ] {
-            match claim(&mut storage, &First::Nothing, &foreign) {
+            match claim(&mut storage, &First::Nothing, &SetBack::Keep, &foreign) {
                 Err(OpenError::Foreign { what: found, .. }) => assert_eq!(found, what),
                 other => panic!("{other:?}"),
             }
@@ -166,9 +230,36 @@ mod tests {
     }
 
     #[test]
+    fn a_storage_that_was_set_back_is_another_store_once_and_has_no_vote() {
+        let mut storage = MemoryStorage::new();
+        let floor = LayoutId { version: 1, hash: 7 };
+        let founding = First::Founding(vec![(PartitionId(3), floor), (PartitionId(5), floor)]);
+        let first = claim(&mut storage, &founding, &SetBack::Wait, &CLAIM).unwrap();
+        assert!(first.founded && Ballots::load(&storage, PartitionId(3)).unwrap().is_some());
+        mark_set_back(&mut storage).unwrap();
+        let later = Claim { start: Start(78), ..CLAIM };
+        let renewed = claim(&mut storage, &founding, &SetBack::Wait, &later).unwrap();
+        assert!(renewed.store != first.store && !renewed.founded, "also where it was to be founded");
+        assert_eq!(Ballots::load(&storage, PartitionId(3)), Ok(None));
+        let again = Claim { start: Start(79), ..CLAIM };
+        assert_eq!(claim(&mut storage, &founding, &SetBack::Wait, &again), Ok(renewed));
+    }
+
+    #[test]
+    fn a_mark_that_cannot_be_read_is_no_missing_one() {
+        let mut storage = MemoryStorage::new();
+        claim(&mut storage, &First::Nothing, &SetBack::Keep, &CLAIM).unwrap();
+        let mut batch = Batch::new();
+        batch.put(Space::Meta, b"set back", &[1, 0, 0, 0, 0]);
+        storage.write(&batch).unwrap();
+        let opened = claim(&mut storage, &First::Nothing, &SetBack::Keep, &CLAIM);
+        assert_eq!(opened, Err(OpenError::Storage(StorageError::Damaged(FormatError::Checksum))));
+    }
+
+    #[test]
     fn a_damaged_name_is_an_error_and_not_an_empty_storage() {
         let mut storage = MemoryStorage::new();
-        let bytes = claim(&mut storage, &First::Nothing, &CLAIM).unwrap().encode();
+        let bytes = claim(&mut storage, &First::Nothing, &SetBack::Keep, &CLAIM).unwrap().encode();
         for at in 0..bytes.len() {
             let mut garbled = bytes.clone();
             garbled[at] ^= 0x10;
@@ -176,7 +267,7 @@ mod tests {
             batch.put(Space::Meta, NAME, &garbled);
             storage.write(&batch).unwrap();
             assert_eq!(
-                claim(&mut storage, &First::Nothing, &CLAIM),
+                claim(&mut storage, &First::Nothing, &SetBack::Keep, &CLAIM),
                 Err(OpenError::Storage(StorageError::Damaged(FormatError::Checksum)))
             );
         }

@@ -184,6 +184,16 @@ impl Topology {
         }
     }
 
+    /// In how many partitions more counts than the layout that is decided everywhere.
+    pub(super) fn undecided(&self) -> usize {
+        self.heard.len()
+    }
+
+    /// The layouts that are known, ascending.
+    pub(super) fn known(&self) -> impl Iterator<Item = LayoutId> {
+        self.layouts.keys().copied()
+    }
+
     /// The owners of a partition in the decided layout.
     pub(super) fn owners(&self, partition: PartitionId) -> &[NodeId] {
         self.live(partition)[0].owners(partition)

@@ -83,6 +83,25 @@ pub(crate) fn put_lost(batch: &mut Batch, partitions: &[PartitionId]) {
     }
 }
 
+/// Notes in the batch that renews a storage that what it has of a partition is of an earlier time. All of it was true
+/// then, so it is taken over as if another owner had shown it then. `is_owner` says whether the storage owns the
+/// partition without a layout that names it: else there is no copy before one does, and it takes that over which lies
+/// here.
+pub(crate) fn put_set_back<S: Storage>(
+    storage: &S,
+    batch: &mut Batch,
+    partition: PartitionId,
+    is_owner: bool,
+) -> Result<(), StorageError> {
+    let life = Life::load(storage, partition)?;
+    if !life.dropped {
+        let next = life.next(true);
+        let next = if is_owner { next } else { Life { refill: None, dropped: true, ..next } };
+        next.put(batch, partition);
+    }
+    Ok(())
+}
+
 const LINE: &[u8] = b"losses";
 const VERSION: u8 = 1;
 /// In the place of whether it is being filled.

@@ -12,7 +12,7 @@ mod salvage;
 #[cfg(feature = "sim")]
 pub(crate) use copies::record_in;
 pub(crate) use exchange::Portion;
-pub(crate) use life::put_lost;
+pub(crate) use life::{put_lost, put_set_back};
 
 use std::ops::ControlFlow;
 use std::sync::Arc;

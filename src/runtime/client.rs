@@ -10,6 +10,7 @@ use crate::causality::Context;
 use crate::error::{CompareError, ContextError, GetError, ListError, PutError};
 use crate::ids::{KeyspaceId, NodeId, PartitionId};
 use crate::request::{Cursor, GetOptions, Page, PutOptions, Reply, Request, Versions, Written};
+use crate::trace::Traced;
 
 /// Requests through one node. Cheap to clone, and may be used from any thread.
 #[derive(Clone)]
@@ -88,6 +89,37 @@ impl Bucket {
         options: PutOptions,
     ) -> Pending<Result<Written, PutError>> {
         self.send(self.put_request(key.into(), None, context, options), written)
+    }
+
+    /// Reads a key, and tells how the node came to the answer. What the options say of tracing is not looked at.
+    pub fn trace_get(&self, key: impl Into<Bytes>, options: GetOptions) -> Pending<Traced<Result<Versions, GetError>>> {
+        let options = GetOptions { traced: true, ..options };
+        let request = Request::Get { keyspace: self.keyspace, key: key.into(), options };
+        self.send(request, |reply| traced(reply, versions))
+    }
+
+    /// Writes a key, and tells how the node came to the answer.
+    pub fn trace_put(
+        &self,
+        key: impl Into<Bytes>,
+        value: impl Into<Bytes>,
+        context: &Context,
+        options: PutOptions,
+    ) -> Pending<Traced<Result<Written, PutError>>> {
+        let options = PutOptions { traced: true, ..options };
+        let request = self.put_request(key.into(), Some(value.into()), context, options);
+        self.send(request, |reply| traced(reply, written))
+    }
+
+    /// Deletes a key, and tells how the node came to the answer.
+    pub fn trace_delete(
+        &self,
+        key: impl Into<Bytes>,
+        context: &Context,
+        options: PutOptions,
+    ) -> Pending<Traced<Result<Written, PutError>>> {
+        let request = self.put_request(key.into(), None, context, PutOptions { traced: true, ..options });
+        self.send(request, |reply| traced(reply, written))
     }
 
     /// Reads several keys at once: a step of the node for each, one batch of messages to each peer for every 256.
@@ -179,15 +211,20 @@ fn send<T>(door: &Arc<dyn Door>, request: Request, read: fn(Reply) -> T) -> Pend
     Pending::new(slot, read)
 }
 
+fn traced<T>(reply: Reply, read: fn(Reply) -> T) -> Traced<T> {
+    let (reply, trace) = reply.split();
+    Traced { result: read(reply), trace }
+}
+
 // A server that stops answers all alike, whatever was asked; each handle reads that as its own kind of error.
 fn versions(reply: Reply) -> Result<Versions, GetError> {
-    match reply {
+    match reply.split().0 {
         Reply::Get(result) => result,
         _ => Err(GetError::Stopped),
     }
 }
 fn written(reply: Reply) -> Result<Written, PutError> {
-    match reply {
+    match reply.split().0 {
         Reply::Put(result) => result,
         _ => Err(PutError::Stopped),
     }

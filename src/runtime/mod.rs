@@ -11,14 +11,21 @@ mod client;
 mod clock;
 mod cluster;
 mod door;
+#[cfg(feature = "tracing")]
+mod emit;
+mod inbound;
 mod local;
 mod membership;
 mod pending;
+#[cfg(feature = "metrics")]
+mod publish;
 mod server;
+mod status;
 mod sync;
 
 pub use client::{Bucket, Client, Keys};
 pub use cluster::{Cluster, ClusterBuilder};
+pub use inbound::Inbound;
 pub use local::LocalNetwork;
 pub use pending::{Pending, PendingAll};
 pub use server::{Server, Stopped};

@@ -8,7 +8,8 @@ use std::time::Duration;
 
 use super::clock::Instant;
 use super::sync::{Condvar, Mutex};
-use crate::request::Reply;
+use crate::error::{CompareError, GetError, ListError, PutError};
+use crate::request::{Reply, Request};
 
 /// An answer that is on its way: wait for it, wait until a deadline, or await it on any executor.
 ///
@@ -211,6 +212,26 @@ impl<T> fmt::Debug for Pending<T> {
 impl<T> fmt::Debug for PendingAll<T> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         write!(f, "PendingAll({})", self.list.len())
+    }
+}
+
+/// What is said to a request that a server does not take any more.
+pub(super) fn stopped(request: &Request) -> Reply {
+    match request {
+        Request::Get { .. } => Reply::Get(Err(GetError::Stopped)),
+        Request::Put { .. } => Reply::Put(Err(PutError::Stopped)),
+        Request::List { .. } => Reply::List(Err(ListError::Stopped)),
+        Request::Compare { .. } => Reply::Compared(Err(CompareError::Stopped)),
+    }
+}
+
+/// What is said to a request for which there is no room.
+pub(super) fn overloaded(request: &Request) -> Reply {
+    match request {
+        Request::Get { .. } => Reply::Get(Err(GetError::Overloaded)),
+        Request::Put { .. } => Reply::Put(Err(PutError::Overloaded)),
+        Request::List { .. } => Reply::List(Err(ListError::Overloaded)),
+        Request::Compare { .. } => Reply::Compared(Err(CompareError::Overloaded)),
     }
 }
 

@@ -11,11 +11,12 @@ use rand::rngs::SysRng;
 use super::client::Client;
 use super::door::{Call, Door};
 use super::local::{LocalNetwork, reuse, run};
+use super::pending::{overloaded, stopped};
 use super::sync::{AtomicBool, AtomicU64, AtomicUsize, Condvar, Mutex, MutexGuard, Ordering, SegQueue, fence, thread};
 use super::{clock, pending};
 use crate::causality::Context;
 use crate::config::Limits;
-use crate::error::{CompareError, ContextError, GetError, ListError, OpenError, PutError, StorageError};
+use crate::error::{ContextError, OpenError, PutError, StorageError};
 use crate::ids::{KeyspaceId, NodeId, Start, Ticket};
 use crate::message::Message;
 use crate::node::{Counters, Event, Input, Keyspace, Node, Output, Setup};
@@ -28,9 +29,11 @@ use crate::transport::Transport;
 ///
 /// Dropping it stops it without waiting; [`Server::stop`] lets what is in progress come to its end.
 pub struct Server<S: Storage + 'static> {
-    cell: Arc<NodeCell<S>>,
+    pub(super) cell: Arc<NodeCell<S>>,
     thread: Option<thread::JoinHandle<()>>,
     network: Option<LocalNetwork>,
+    #[cfg(feature = "metrics")]
+    pub(super) published: super::publish::Published,
 }
 
 /// What is left of a server.
@@ -42,10 +45,10 @@ pub struct Stopped<S> {
     pub error: Option<StorageError>,
 }
 
-struct NodeCell<S: Storage> {
+pub(super) struct NodeCell<S: Storage> {
     state: Mutex<State<S>>,
     inbox: SegQueue<Incoming>,
-    waiting: AtomicUsize,
+    pub(super) waiting: AtomicUsize,
     transport: Arc<dyn Transport>,
     on_event: Box<dyn Fn(Event) + Send + Sync>,
     id: NodeId,
@@ -65,7 +68,8 @@ struct State<S> {
 }
 
 enum Incoming {
-    Call(Call),
+    /// And since when it waits.
+    Call(Call, Time),
     Message(NodeId, Message),
     Wake,
 }
@@ -132,7 +136,13 @@ impl<S: Storage + 'static> Server<S> {
         });
         let ticking = Arc::clone(&cell);
         let thread = thread::spawn(move || ticking.tick());
-        Ok(Self { cell, thread: Some(thread), network: None })
+        Ok(Self {
+            cell,
+            thread: Some(thread),
+            network: None,
+            #[cfg(feature = "metrics")]
+            published: super::publish::Published::default(),
+        })
     }
 
     /// Opens a node that talks to the others of this process through `network`.
@@ -174,9 +184,14 @@ impl<S: Storage + 'static> Server<S> {
         self.cell.counters()
     }
 
+    /// How many inputs wait for the node.
+    pub(super) fn inbox_length(&self) -> usize {
+        self.cell.waiting.load(Ordering::Relaxed)
+    }
+
     /// Looks at the node, between two steps.
     pub fn with_node<T>(&self, look: impl FnOnce(&Node<S>) -> T) -> Option<T> {
-        self.cell.look(|state| state.node.as_ref().map(look))
+        self.cell.with_node(look)
     }
 
     /// Does something to the node between two steps, and lets out what comes of it.
@@ -292,7 +307,11 @@ impl<S: Storage> NodeCell<S> {
             {
                 self.waiting.fetch_sub(1, Ordering::Relaxed);
                 match incoming {
-                    Incoming::Call((request, slot)) => state.call(now, request, slot),
+                    Incoming::Call((request, slot), since) => {
+                        // The time of the drain may be from before it came.
+                        let waited = clock::now().time.since(since);
+                        state.call(now, waited, request, slot);
+                    }
                     Incoming::Message(from, message) => state.step(now, Input::Message(from, message)),
                     Incoming::Wake => state.step(now, Input::Wake),
                 }
@@ -310,8 +329,10 @@ impl<S: Storage> NodeCell<S> {
         self.empty(state);
         let Some(node) = &mut state.node else { return };
         if node.is_dirty() {
+            let began = clock::now().time;
             // A failure is reported by an event of the node, which is fenced by it.
             let _ = node.commit();
+            node.synced(clock::now().time.since(began));
             self.empty(state);
         }
         let deadline = state.node.as_ref().and_then(Node::deadline);
@@ -331,11 +352,17 @@ impl<S: Storage> NodeCell<S> {
                     }
                 },
                 Output::Done(ticket, reply) => {
+                    #[cfg(feature = "tracing")]
+                    super::emit::answered(self.id, &reply);
                     if let Some(slot) = pending.take(ticket) {
                         slot.fill(reply);
                     }
                 }
-                Output::Event(event) => (self.on_event)(event),
+                Output::Event(event) => {
+                    #[cfg(feature = "tracing")]
+                    super::emit::event(self.id, &event);
+                    (self.on_event)(event);
+                }
             }
         }
         for (to, mut messages) in outgoing.drain(..) {
@@ -348,7 +375,7 @@ impl<S: Storage> NodeCell<S> {
 
     fn refuse_inbox(&self) {
         while let Some(incoming) = self.inbox.pop() {
-            if let Incoming::Call((request, slot)) = incoming {
+            if let Incoming::Call((request, slot), _) = incoming {
                 slot.fill(stopped(&request));
             }
         }
@@ -363,6 +390,11 @@ impl<S: Storage> NodeCell<S> {
             self.timer.arm();
         }
         result
+    }
+
+    /// Looks at the node, between two steps.
+    pub(super) fn with_node<T>(&self, look: impl FnOnce(&Node<S>) -> T) -> Option<T> {
+        self.look(|state| state.node.as_ref().map(look))
     }
 
     /// The timer thread: looks in when something is due, and at least once a tick.
@@ -388,9 +420,12 @@ impl<S: Storage> NodeCell<S> {
 }
 
 impl<S: Storage> State<S> {
-    fn call(&mut self, now: Now, request: Request, slot: Arc<pending::Slot>) {
+    fn call(&mut self, now: Now, waited: Duration, request: Request, slot: Arc<pending::Slot>) {
         match &mut self.node {
-            Some(node) => node.step(now, Input::Request(self.pending.add(slot), request)),
+            Some(node) => {
+                node.queued(waited);
+                node.step(now, Input::Request(self.pending.add(slot), request));
+            }
             None => slot.fill(stopped(&request)),
         }
     }
@@ -413,7 +448,7 @@ impl<S: Storage> Door for NodeCell<S> {
             if self.inbox.is_empty()
                 && let Some(mut state) = self.state.try_lock()
             {
-                state.call(now, request, slot);
+                state.call(now, Duration::ZERO, request, slot);
                 self.drain(state, now);
                 fence(Ordering::SeqCst);
                 if !self.inbox.is_empty() {
@@ -422,7 +457,7 @@ impl<S: Storage> Door for NodeCell<S> {
                 return;
             }
             let refusal = overloaded(&request);
-            if self.enqueue(Incoming::Call((request, Arc::clone(&slot)))) {
+            if self.enqueue(Incoming::Call((request, Arc::clone(&slot)), now.time)) {
                 self.drive(now);
             } else {
                 slot.fill(refusal);
@@ -444,6 +479,7 @@ impl<S: Storage> Door for NodeCell<S> {
                 oldest.arrives(None);
             }
             run(|| {
+                let now = clock::now();
                 for (request, slot) in calls.by_ref().take(DRAIN) {
                     taken.push_back(Arc::clone(&slot));
                     if self.closing.load(Ordering::Relaxed) {
@@ -451,11 +487,11 @@ impl<S: Storage> Door for NodeCell<S> {
                         continue;
                     }
                     let refusal = overloaded(&request);
-                    if !self.enqueue(Incoming::Call((request, Arc::clone(&slot)))) {
+                    if !self.enqueue(Incoming::Call((request, Arc::clone(&slot)), now.time)) {
                         slot.fill(refusal);
                     }
                 }
-                self.drive(clock::now());
+                self.drive(now);
             });
         }
         self.arm();
@@ -570,24 +606,6 @@ impl Slots {
         for slot in self.list.into_iter().flatten() {
             slot.fill(Reply::Put(Err(PutError::Stopped)));
         }
-    }
-}
-
-fn stopped(request: &Request) -> Reply {
-    match request {
-        Request::Get { .. } => Reply::Get(Err(GetError::Stopped)),
-        Request::Put { .. } => Reply::Put(Err(PutError::Stopped)),
-        Request::List { .. } => Reply::List(Err(ListError::Stopped)),
-        Request::Compare { .. } => Reply::Compared(Err(CompareError::Stopped)),
-    }
-}
-
-fn overloaded(request: &Request) -> Reply {
-    match request {
-        Request::Get { .. } => Reply::Get(Err(GetError::Overloaded)),
-        Request::Put { .. } => Reply::Put(Err(PutError::Overloaded)),
-        Request::List { .. } => Reply::List(Err(ListError::Overloaded)),
-        Request::Compare { .. } => Reply::Compared(Err(CompareError::Overloaded)),
     }
 }
 

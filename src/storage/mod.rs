@@ -11,6 +11,7 @@ use std::ops::{ControlFlow, Range};
 
 use crate::bytes::Bytes;
 use crate::error::StorageError;
+use crate::wire::{FormatError, checked, put_checksum};
 
 /// Ordered bytes in four spaces. One storage belongs to one shard of one node.
 ///
@@ -144,6 +145,46 @@ impl Batch {
         write(&mut self.arena);
         start..u32::try_from(self.arena.len()).expect("a batch holds less than 4 GiB")
     }
+}
+
+const SET_BACK: &[u8] = b"set back";
+const SET_BACK_VERSION: u8 = 1;
+
+/// Says of a storage that its node has promised more with it than it shows: it is a copy of an earlier time, or that of
+/// a node of which another shard was lost. Makes it durable.
+///
+/// The next open of the node renews it: it is another store ([`StoreId`](crate::ids::StoreId)), which has no vote in any
+/// layout before one names it, takes its records over as if others had shown them, and counts in no read before it has
+/// seen what the other owners have. Without this an older disk in the place of a newer one goes unnoticed, and reads
+/// miss what it had acknowledged.
+///
+/// # Errors
+/// Those of [`Storage::write`] and [`Storage::sync`].
+pub fn mark_set_back<S: Storage>(storage: &mut S) -> Result<(), StorageError> {
+    let mut batch = Batch::new();
+    let mut value = vec![SET_BACK_VERSION];
+    put_checksum(SET_BACK, &mut value, 0);
+    batch.put(Space::Meta, SET_BACK, &value);
+    storage.write(&batch)?;
+    storage.sync()
+}
+
+/// Whether [`mark_set_back`] was said of it, and it was not opened since.
+///
+/// # Errors
+/// [`StorageError`]: who can't read it must not take the storage for one that is not marked.
+pub(crate) fn is_set_back<S: Storage>(storage: &S) -> Result<bool, StorageError> {
+    let Some(bytes) = storage.get(Space::Meta, SET_BACK)? else { return Ok(false) };
+    match checked(SET_BACK, &bytes)? {
+        [SET_BACK_VERSION] => Ok(true),
+        [version, ..] => Err(FormatError::Version(*version).into()),
+        [] => Err(FormatError::Content("a mark without a version").into()),
+    }
+}
+
+/// Takes the mark away, in the batch that renews the storage.
+pub(crate) fn unmark_set_back(batch: &mut Batch) {
+    batch.delete(Space::Meta, SET_BACK);
 }
 
 /// Proof that a write was made, or was there already: without it no `WriteReply` that says so can be queued, and no

@@ -13,6 +13,7 @@ use crate::error::Refusal;
 use crate::ids::{Actor, Dot, NodeId, Start};
 use crate::message::Shown;
 use crate::time::Time;
+use crate::trace::Notes;
 
 /// A get on its way, and all that the definition knows of it.
 #[derive(Clone, Debug)]
@@ -42,7 +43,7 @@ impl<'a> Walk<'a> {
     fn all(world: &'a World, rule: GetRule) -> Self {
         let mut walk = Self { world, rule, met: Met::default(), hedges: 0, successes: BTreeSet::new() };
         let mut asks = Vec::new();
-        let machine = Getting::start(rule, PARTITION, world.roster(), BEGIN, &mut asks);
+        let machine = Getting::start(rule, PARTITION, world.roster(), BEGIN, Notes::default(), &mut asks);
         let (flying, asked) = (BTreeMap::new(), BTreeSet::new());
         let (shown, hinted) = (BTreeSet::new(), BTreeSet::new());
         walk.settled(State { machine, now: BEGIN, flying, asked, shown, hinted, ended: false }, asks);
@@ -52,7 +53,7 @@ impl<'a> Walk<'a> {
     fn settled(&mut self, mut state: State, asks: Vec<NodeId>) {
         for node in asks {
             assert!(state.asked.insert(node), "{node} is asked twice");
-            assert!(self.world.is_owner(node) || self.rule.mode == Mode::Sloppy, "a fallback is asked strictly");
+            assert!(self.world.is_owner(node) || self.rule.mode.takes_fallbacks(), "a fallback is asked strictly");
             state.flying.insert(node, state.now);
         }
         if !self.met.add(&state) {
@@ -70,10 +71,15 @@ impl<'a> Walk<'a> {
 
     /// What can still be reached, if everybody answers who is asked or could be.
     fn reach(&self, state: &State) -> usize {
+        self.count(self.may_show(state))
+    }
+
+    /// The owners who have shown what they have, or who still may.
+    fn may_show(&self, state: &State) -> impl Iterator<Item = NodeId> {
         let may = |node: &&NodeId| {
             state.shown.contains(node) || state.flying.contains_key(node) || !state.asked.contains(node)
         };
-        self.count(self.world.owners().iter().filter(may).copied())
+        self.world.owners().iter().filter(may).copied()
     }
 
     fn is_waiting(state: &State) -> bool {
@@ -87,9 +93,12 @@ impl<'a> Walk<'a> {
             return assert_eq!(outcome, None, "answered twice: {state:?}");
         }
         let is_all = got >= needed;
-        let has_some = !state.shown.is_empty() || !state.hinted.is_empty();
-        let settles = self.rule.mode == Mode::Sloppy && !Self::is_waiting(state);
+        let has_some = self.has_some(state);
+        let settles = self.rule.mode.takes_fallbacks() && !Self::is_waiting(state);
         let lost = self.reach(state) < needed;
+        // Where so many must be owners, fewer than R are an answer, and fewer than that are a failure.
+        let owners = usize::from(self.rule.mode.owners());
+        let lacks_owners = self.may_show(state).count() < owners;
         match &outcome {
             Some(GetOutcome::Done { view, owners, .. }) => {
                 assert!(is_all || (settles && has_some), "too early: {state:?}");
@@ -100,13 +109,17 @@ impl<'a> Walk<'a> {
                 self.successes.insert(bits(state.shown.iter().copied()));
             }
             Some(GetOutcome::Failed(shortfall)) => {
-                assert!(!is_all && lost, "it could still succeed: {state:?}");
+                assert!(!is_all && (lost || lacks_owners), "it could still succeed: {state:?}");
+                assert!(owners == 0 || lacks_owners, "there could still be enough owners: {state:?}");
                 assert!(self.rule.mode == Mode::Strict || !has_some, "sloppy reads show what they have: {state:?}");
-                assert_eq!((usize::from(shortfall.got), shortfall.needed), (got, self.rule.r));
+                let expected =
+                    if owners > 0 { (state.shown.len(), self.rule.mode.owners()) } else { (got, self.rule.r) };
+                assert_eq!((usize::from(shortfall.got), shortfall.needed), expected);
             }
             None => {
                 assert!(!is_all, "late: {state:?}");
-                assert!(self.rule.mode == Mode::Sloppy || !lost, "it can't succeed any more: {state:?}");
+                assert!(self.rule.mode.takes_fallbacks() || !lost, "it can't succeed any more: {state:?}");
+                assert!(!lacks_owners, "there can't be enough owners any more: {state:?}");
                 assert!(!settles || !has_some, "nobody more is waited for: {state:?}");
                 assert!(!state.flying.is_empty(), "nothing will ever happen: {state:?}");
             }
@@ -114,12 +127,19 @@ impl<'a> Walk<'a> {
         state.ended = outcome.is_some();
     }
 
+    /// Whether what was shown is an answer, if a sloppy read can't have more.
+    fn has_some(&self, state: &State) -> bool {
+        match usize::from(self.rule.mode.owners()) {
+            0 => !state.shown.is_empty() || !state.hinted.is_empty(),
+            owners => state.shown.len() >= owners,
+        }
+    }
+
     fn expire(&self, state: &State) {
         let mut late = state.machine.clone();
         let outcome = late.outcome(true);
         assert_eq!(outcome.is_some(), !state.ended);
-        let has_some = !state.shown.is_empty() || !state.hinted.is_empty();
-        let shows = self.rule.mode == Mode::Sloppy && has_some;
+        let shows = self.rule.mode.takes_fallbacks() && self.has_some(state);
         assert!(outcome.is_none_or(|outcome| matches!(outcome, GetOutcome::Done { .. }) == shows), "{state:?}");
     }
 
@@ -178,8 +198,8 @@ fn dot(node: NodeId) -> Dot {
     Dot { actor: Actor { node, start: Start(1) }, counter: 1 }
 }
 
-const fn rule(r: u8, mode: Mode, spread: Spread, all: bool) -> GetRule {
-    GetRule { r, mode, spread, all }
+fn rule(r: u8, mode: Mode, spread: Spread, all: bool) -> GetRule {
+    GetRule::new(r, mode, spread, all)
 }
 
 /// The sets of owners that can have answered when a read succeeds strictly.
@@ -200,7 +220,7 @@ fn a_get_is_decided_as_the_definition_says_in_every_order() {
                 let fast = |world: World, node| world.answers_after(NodeId(node), Duration::from_millis(10));
                 worlds.push((1..=u64::from(n)).fold(World::new(n, others, me, &[]), fast));
                 for world in &worlds {
-                    for (r, mode) in (1..=n).flat_map(|r| modes().map(|mode| (r, mode))) {
+                    for (r, mode) in (1..=n).flat_map(|r| modes(r).map(move |mode| (r, mode))) {
                         for all in [false, true] {
                             let walk = Walk::all(world, rule(r, mode, Spread::Nodes, all));
                             (states, hedges) = (states + walk.met.0.len(), hedges + walk.hedges);
@@ -217,7 +237,7 @@ fn a_get_is_decided_as_the_definition_says_in_every_order() {
 fn a_get_that_wants_zones_is_decided_as_the_definition_says() {
     let mut states = 0;
     for zones in [[0, 0, 0, 0, 1], [0, 0, 1, 0, 1], [0, 1, 2, 0, 1]] {
-        for (r, mode) in (1..=3).flat_map(|r| modes().map(|mode| (r, mode))) {
+        for (r, mode) in (1..=3).flat_map(|r| modes(r).map(move |mode| (r, mode))) {
             let world = World::new(3, 2, 1, &zones);
             states += Walk::all(&world, rule(r, mode, Spread::Zones, false)).met.0.len();
         }

@@ -7,6 +7,7 @@ use crate::error::Refusal;
 use crate::ids::NodeId;
 use crate::message::WriteRule;
 use crate::time::Time;
+use crate::trace::Notes;
 use std::collections::BTreeSet;
 use std::time::Duration;
 
@@ -43,7 +44,7 @@ impl<'a> Walk<'a> {
     fn all(world: &'a World, rule: WriteRule, doubted: bool, room: bool) -> Self {
         let mut walk = Self { world, rule, doubted, room, met: Met::default(), successes: BTreeSet::new() };
         let mut orders = Vec::new();
-        let machine = Putting::start(rule, doubted, PARTITION, world.roster(), BEGIN, &mut orders);
+        let machine = Putting::start(rule, doubted, PARTITION, world.roster(), BEGIN, Notes::default(), &mut orders);
         let own = world.is_owner(world.me).then_some(world.me);
         let (stored, kept, flying) = (BTreeSet::new(), BTreeSet::new(), own.into_iter().collect());
         let state = State { machine, now: BEGIN, flying, stored, kept, end: None };
@@ -77,7 +78,12 @@ impl<'a> Walk<'a> {
     }
 
     fn counts(&self, node: NodeId) -> bool {
-        self.world.is_owner(node) || self.rule.mode == Mode::Sloppy
+        self.world.is_owner(node) || self.rule.mode.takes_fallbacks()
+    }
+
+    /// How many of these are owners.
+    fn owners<'n>(&self, nodes: impl IntoIterator<Item = &'n NodeId>) -> usize {
+        nodes.into_iter().filter(|&&node| self.world.is_owner(node)).count()
     }
 
     fn got(&self, state: &State) -> usize {
@@ -94,9 +100,10 @@ impl<'a> Walk<'a> {
     fn judge(&mut self, state: &mut State) {
         let (got, reach, needed) = (self.got(state), self.reach(state), usize::from(self.rule.w));
         let kept_alone = self.rule.mode == Mode::Sloppy && needed == 1 && !state.kept.is_empty();
-        let decided = if got >= needed {
+        let of_owners = usize::from(self.rule.mode.owners());
+        let decided = if got >= needed && self.owners(&state.stored) >= of_owners {
             Some(End::Done)
-        } else if reach < needed {
+        } else if reach < needed || self.owners(state.stored.union(&state.flying)) < of_owners {
             Some(if kept_alone { End::Done } else { End::Failed })
         } else {
             None
@@ -108,7 +115,8 @@ impl<'a> Walk<'a> {
                 // Where zones must differ, a put fails when those who were asked don't make up enough of them, though one
                 // that stands in for another later might.
                 let is_final = state.end == Some(End::Done) || self.rule.spread == Spread::Zones;
-                assert!(is_final || got < needed, "it succeeded after it had failed: {state:?}");
+                let is_reached = got >= needed && self.owners(&state.stored) >= of_owners;
+                assert!(is_final || !is_reached, "it succeeded after it had failed: {state:?}");
             }
             None => {
                 assert_eq!(outcome.as_ref().map(end), decided, "{outcome:?} of {state:?}");
@@ -133,8 +141,10 @@ impl<'a> Walk<'a> {
                 }
             }
             PutOutcome::Failed(shortfall) => {
-                assert_eq!(usize::from(shortfall.got), self.got(state));
-                assert_eq!(shortfall.needed, self.rule.w);
+                let by_owners = self.got(state) >= usize::from(self.rule.w);
+                let expected =
+                    if by_owners { (owners.len(), self.rule.mode.owners()) } else { (self.got(state), self.rule.w) };
+                assert_eq!((usize::from(shortfall.got), shortfall.needed), expected);
             }
         }
     }
@@ -245,7 +255,7 @@ fn a_put_is_decided_as_the_definition_says_in_every_order() {
     let mut states = 0;
     worlds(3, &mut |world, n| {
         for w in 1..=n {
-            for mode in modes() {
+            for mode in modes(w) {
                 for (doubted, room) in [(false, true), (false, false), (true, true)] {
                     states += Walk::all(world, rule(w, mode, Spread::Nodes), doubted, room).met.0.len();
                 }
@@ -260,7 +270,7 @@ fn a_put_that_wants_zones_is_decided_as_the_definition_says() {
     let mut states = 0;
     for zones in [[0, 0, 0, 0, 1], [0, 0, 1, 0, 1], [0, 1, 2, 0, 1]] {
         for w in 1..=3 {
-            for mode in modes() {
+            for mode in modes(w) {
                 let world = World::new(3, 2, 1, &zones);
                 states += Walk::all(&world, rule(w, mode, Spread::Zones), false, true).met.0.len();
             }

@@ -86,6 +86,7 @@ impl<S: Storage> Shard<S> {
         keep_pairs(&mut self.moves.fetched, partition, &[]);
         self.names.disown(partition);
         self.building_due.get_or_insert(self.now.time);
+        self.counters.moves_dropped += 1;
         self.lanes.reveal(Output::Event(Event::PartitionDropped(partition)));
     }
 

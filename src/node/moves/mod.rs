@@ -69,6 +69,8 @@ struct Coming {
     fenced: BTreeMap<Owner, Fenced>,
     collect: Move,
     drive: Drive,
+    /// Records that have come of it, and the bytes of their values.
+    moved: (u64, u64),
 }
 
 /// A copy that no layout names any more.
@@ -128,6 +130,17 @@ impl Moves {
 
     pub(super) fn floor_rose(&mut self, partition: PartitionId) {
         self.rose.insert(partition);
+    }
+
+    /// A record has come from another owner. True if its partition is on its way here.
+    pub(super) fn note_record(&mut self, partition: PartitionId, bytes: u64) -> bool {
+        let coming = self.coming.get_mut(&partition);
+        coming.map(|coming| coming.moved = (coming.moved.0 + 1, coming.moved.1 + bytes)).is_some()
+    }
+
+    /// Records that have come of a partition on its way here, and the bytes of their values.
+    pub(super) fn moved(&self, partition: PartitionId) -> (u64, u64) {
+        self.coming.get(&partition).map_or((0, 0), |coming| coming.moved)
     }
 
     /// Whether there is a copy that no layout names: it needs nothing that is new.
@@ -273,6 +286,10 @@ impl<S: Storage> Shard<S> {
             let stored = self.or_refuse(named)?;
             self.lanes.wrote(&stored);
             self.names.adopt(partition, self.replica.clock(partition));
+            if self.replica.is_salvaging(partition) {
+                // A store that was set back has it from another life.
+                self.building_due.get_or_insert(self.now.time);
+            }
         }
         self.moves.going.remove(&partition);
         self.share_partition(partition);
@@ -303,6 +320,7 @@ impl<S: Storage> Shard<S> {
             fenced: BTreeMap::new(),
             collect: Move::new(target, floor),
             drive: Drive::new(target),
+            moved: (0, 0),
         };
         self.moves.forget_said(partition);
         self.counters.superseded += u64::from(self.moves.coming.insert(partition, coming).is_some());
@@ -317,6 +335,7 @@ impl<S: Storage> Shard<S> {
             if self.moves.coming.get(&partition).is_some_and(|coming| coming.target <= floor) {
                 self.moves.coming.remove(&partition);
                 self.moves.forget_said(partition);
+                self.counters.moves_done += 1;
                 self.lanes.say(Output::Event(Event::PartitionMoved(partition, floor)));
             }
             if self.replica.owns(partition) && self.replica.is_refilling(partition) {

@@ -164,7 +164,8 @@ impl Coverage {
             | Event::ProtocolDiffers(_)
             | Event::Proposed(_)
             | Event::PossibleLoss(..)
-            | Event::VoteLost(_) => {}
+            | Event::VoteLost(_)
+            | Event::Slow(..) => {}
         }
     }
 
@@ -175,6 +176,7 @@ impl Coverage {
             Reply::Put(Ok(written)) => self.written(written),
             Reply::Put(Err(error)) => self.not_written(error),
             Reply::List(Ok(_)) => self.count("page of keys listed", 1),
+            Reply::Traced(reply, _) => self.reply(reply, r),
             Reply::Get(Err(_)) | Reply::List(Err(_)) | Reply::Compared(_) => {}
         }
     }

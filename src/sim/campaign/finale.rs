@@ -90,6 +90,7 @@ impl Player {
             self.start(node)?;
         }
         self.hint_ledger()?;
+        self.statuses_agree()?;
         self.sim.run_for(QUIET);
         self.collect()?;
         // What followed a read that has ended only now.
@@ -176,6 +177,7 @@ impl Player {
         }
         self.lists(&members)?;
         self.hint_ledger()?;
+        self.statuses_agree()?;
         let debt = self.sim.debt();
         if !debt.is_empty() {
             return broken(Property::HintsHome, format!("{debt:?}"));

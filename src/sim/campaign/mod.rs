@@ -21,6 +21,7 @@ mod placement;
 mod player;
 mod property;
 mod shrink;
+mod statuses;
 mod story;
 mod values;
 

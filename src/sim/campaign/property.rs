@@ -37,6 +37,8 @@ pub enum Property {
     /// What a node has found and taken in as hints was joined into another, is delivered, was dropped as damaged, or is
     /// on its disk.
     HintLedger,
+    /// What a node says of itself ([`crate::Node::status`]) agrees with itself, with what else it tells, and with its disk.
+    Statuses,
     /// A listing names keys that were written, and after everything has healed just those that have a value.
     Listing,
     /// No dot ever names two writes.

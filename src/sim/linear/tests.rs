@@ -253,7 +253,7 @@ fn simulated(seed: u64, tail: Duration, alone: bool) -> Vec<Operation> {
                         context = written.expect("nothing fails").context;
                         call
                     }
-                    Reply::List(_) | Reply::Compared(_) => unreachable!("nobody asks for it"),
+                    Reply::List(_) | Reply::Compared(_) | Reply::Traced(..) => unreachable!("nobody asks for it"),
                 };
                 history.push(Operation::ok(call, began, sim.now()));
             }

@@ -126,16 +126,17 @@ fn input(reader: &mut Reader<'_>, setup: &Setup) -> Result<Input, DecodeError> {
     }
 }
 
-/// 0 get, 1 put, 2 delete, 3 list, 4 compare; then the keyspace (4; of 4 the partition) and what the request holds, in its
+/// 0 get, 1 put, 2 delete, 3 list, 4 compare, 5 a put that expires; 128 more for one that is traced; then the keyspace (4; of 4 the partition) and what the request holds, in its
 /// order.
 fn put_request(out: &mut Vec<u8>, request: &Request) {
+    let traced = |kind: u8, on: bool| kind | u8::from(on) << 7;
     let begin = |out: &mut Vec<u8>, kind: u8, keyspace: KeyspaceId| {
         out.push(kind);
         out.extend_from_slice(&keyspace.0.to_le_bytes());
     };
     match request {
         Request::Get { keyspace, key, options } => {
-            begin(out, 0, *keyspace);
+            begin(out, traced(0, options.traced), *keyspace);
             put_bytes(out, key);
             put_option(out, options.r.map(u64::from));
             put_rule(out, options.mode, options.spread, options.deadline);
@@ -144,7 +145,7 @@ fn put_request(out: &mut Vec<u8>, request: &Request) {
         Request::Put { keyspace, key, value, context, options } => {
             let expires_after = options.expires_after.filter(|_| value.is_some());
             let kind = if expires_after.is_some() { 5 } else { 1 };
-            begin(out, if value.is_some() { kind } else { 2 }, *keyspace);
+            begin(out, traced(if value.is_some() { kind } else { 2 }, options.traced), *keyspace);
             put_bytes(out, key);
             value.iter().for_each(|value| put_bytes(out, value));
             put_bytes(out, &context.unnamed().to_bytes());
@@ -169,13 +170,14 @@ fn put_request(out: &mut Vec<u8>, request: &Request) {
 }
 
 fn request(reader: &mut Reader<'_>, setup: &Setup) -> Result<Request, DecodeError> {
-    let kind = reader.byte()?;
+    let byte = reader.byte()?;
+    let (kind, traced) = (byte & 0x7f, byte & 0x80 != 0);
     let keyspace = KeyspaceId(u32::from_le_bytes(reader.array()?));
     match kind {
         0 => {
             let (key, r) = (bytes(reader)?, small(reader)?);
             let (mode, spread, deadline) = rule(reader)?;
-            let options = GetOptions { r, mode, spread, all: flag(reader)?, deadline };
+            let options = GetOptions { r, mode, spread, all: flag(reader)?, deadline, traced };
             Ok(Request::Get { keyspace, key, options })
         }
         1 | 2 | 5 => {
@@ -191,15 +193,16 @@ fn request(reader: &mut Reader<'_>, setup: &Setup) -> Result<Request, DecodeErro
             let if_unchanged = flag(reader)?;
             let write_id = if flag(reader)? { Some(WriteId(u128::from_le_bytes(reader.array()?))) } else { None };
             let expires_after = if kind == 5 { Some(Duration::from_micros(reader.varint()?)) } else { None };
-            let options = PutOptions { w, mode, spread, durability, deadline, write_id, if_unchanged, expires_after };
+            let options =
+                PutOptions { w, mode, spread, durability, deadline, write_id, if_unchanged, expires_after, traced };
             Ok(Request::Put { keyspace, key, value, context, options })
         }
-        3 => {
+        3 if !traced => {
             let cursor = Cursor::from_bytes(&bytes(reader)?);
             let cursor = cursor.map_err(|_| FormatError::Content("a cursor that is too short"))?;
             Ok(Request::List { keyspace, cursor, limit: reader.varint()? as usize })
         }
-        4 => Ok(Request::Compare { partition: PartitionId(keyspace.0), with: NodeId(reader.varint()?) }),
+        4 if !traced => Ok(Request::Compare { partition: PartitionId(keyspace.0), with: NodeId(reader.varint()?) }),
         _ => Err(FormatError::Content("a request of no kind").into()),
     }
 }
@@ -218,9 +221,17 @@ fn small(reader: &mut Reader<'_>) -> Result<Option<u8>, FormatError> {
 }
 
 fn put_rule(out: &mut Vec<u8>, mode: Option<Mode>, spread: Spread, deadline: Option<Duration>) {
-    put_option(out, mode.map(|mode| u64::from(mode == Mode::Strict)));
+    put_option(out, mode.map(mode_number));
     out.push(u8::from(spread == Spread::Zones));
     put_option(out, deadline.map(micros));
+}
+
+fn mode_number(mode: Mode) -> u64 {
+    match mode {
+        Mode::Sloppy => 0,
+        Mode::Strict => 1,
+        Mode::Owners(count) => 2 + u64::from(count),
+    }
 }
 
 type Rule = (Option<Mode>, Spread, Option<Duration>);
@@ -230,7 +241,9 @@ fn rule(reader: &mut Reader<'_>) -> Result<Rule, FormatError> {
         None => None,
         Some(0) => Some(Mode::Sloppy),
         Some(1) => Some(Mode::Strict),
-        Some(_) => return Err(FormatError::Content("a mode of no kind")),
+        Some(more) => {
+            Some(Mode::Owners(u8::try_from(more - 2).map_err(|_| FormatError::Content("a mode of no kind"))?))
+        }
     };
     let spread = if flag(reader)? { Spread::Zones } else { Spread::Nodes };
     Ok((mode, spread, option(reader)?.map(Duration::from_micros)))

@@ -15,7 +15,7 @@ use crate::ring::Layout;
 use crate::sim::disk::SimDisk;
 use crate::sim::recording::Recording;
 use crate::storage::Space;
-use crate::time::{Time, WallTime};
+use crate::time::{Now, Time, WallTime};
 
 impl Sim {
     /// All nodes that are members or were.
@@ -185,6 +185,12 @@ impl Sim {
     #[must_use]
     pub fn trace(&self) -> u128 {
         self.trace.finish128().as_u128()
+    }
+
+    /// The time as a node sees it.
+    #[must_use]
+    pub fn now_of(&self, node: NodeId) -> Now {
+        self.now_at(node)
     }
 
     /// The latest layout of the cluster, decided or not.

@@ -39,8 +39,8 @@ impl Sim {
         options: PutOptions,
     ) -> Result<Written, PutError> {
         let ticket = self.start_put(node, key, value, context, options);
-        match self.wait(node, ticket) {
-            Some(Reply::Put(result)) => result,
+        match self.wait(node, ticket).map(Reply::split) {
+            Some((Reply::Put(result), _)) => result,
             _ => Err(PutError::Stopped),
         }
     }
@@ -68,8 +68,8 @@ impl Sim {
     pub fn get_with(&mut self, node: NodeId, key: &str, options: GetOptions) -> Result<Versions, GetError> {
         let (keyspace, key) = (self.keyspace.id(), Bytes::from(key));
         let ticket = self.start(node, Request::Get { keyspace, key, options });
-        match self.wait(node, ticket) {
-            Some(Reply::Get(result)) => result,
+        match self.wait(node, ticket).map(Reply::split) {
+            Some((Reply::Get(result), _)) => result,
             _ => Err(GetError::Stopped),
         }
     }

@@ -91,8 +91,8 @@ pub const FAULTS: &[Fault] = &[
         edits: &[Edit(
             SERVER,
             CALL,
-            "if self.enqueue(Incoming::Call((request, Arc::clone(&slot)))) {",
-            "if self.enqueue(Incoming::Call((request, Arc::clone(&slot)))) {\n                    slot.fill(refusal);",
+            "if self.enqueue(Incoming::Call((request, Arc::clone(&slot)), now.time)) {",
+            "if self.enqueue(Incoming::Call((request, Arc::clone(&slot)), now.time)) {\n                    slot.fill(refusal);",
         )],
     },
     Fault { name: "caller-does-not-arm", seen_by: "deadline", edits: &[Edit(SERVER, CALL, "self.arm();", "")] },

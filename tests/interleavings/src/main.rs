@@ -18,7 +18,7 @@ use std::time::Instant;
 use faults::FAULTS;
 
 // What the runtime's sources call by `crate::`.
-use quorate::{causality, config, error, ids};
+use quorate::{causality, config, error, ids, trace};
 mod bytes {
     pub use quorate::Bytes;
 }

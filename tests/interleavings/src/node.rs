@@ -2,6 +2,7 @@
 
 use std::collections::VecDeque;
 use std::sync::{Arc, Mutex};
+use std::time::Duration;
 
 pub use quorate::{Counters, Event, Keyspace};
 
@@ -125,6 +126,10 @@ impl<S: Storage> Node<S> {
         self.ready.append(&mut self.unsynced);
         Ok(())
     }
+
+    pub fn queued(&mut self, _: Duration) {}
+
+    pub fn synced(&mut self, _: Duration) {}
 
     pub fn poll(&mut self) -> Option<Output> {
         self.ready.pop_front()

@@ -11,6 +11,7 @@ use crate::dots::DotSet;
 use crate::error::{Answer, Refusal};
 use crate::ids::{Actor, Dot, Start};
 use crate::message::Shown;
+use crate::trace::Notes;
 
 const fn rule(r: u8, mode: Mode) -> GetRule {
     GetRule { r, mode, spread: Spread::Nodes, all: false }
@@ -55,7 +56,7 @@ type Seen = (Vec<u64>, u8, Option<NodeId>);
 impl Get {
     fn start(world: World, rule: GetRule) -> Self {
         let mut asks = Vec::new();
-        let machine = Getting::start(rule, PARTITION, world.roster(), START, &mut asks);
+        let machine = Getting::start(rule, PARTITION, world.roster(), START, Notes::default(), &mut asks);
         Self { world, machine, asks }
     }
 

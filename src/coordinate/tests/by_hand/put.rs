@@ -5,6 +5,7 @@ use crate::config::{Durability, Mode, Spread};
 use crate::coordinate::put::{Order, Outcome, Putting};
 use crate::error::{Answer, Refusal};
 use crate::message::WriteRule;
+use crate::trace::Notes;
 
 const fn rule(w: u8, mode: Mode) -> WriteRule {
     WriteRule { w, mode, spread: Spread::Nodes, durability: Durability::Quorum }
@@ -45,7 +46,7 @@ impl Put {
 
     fn start_doubted(world: World, rule: WriteRule, doubted: bool) -> Self {
         let mut orders = Vec::new();
-        let machine = Putting::start(rule, doubted, PARTITION, world.roster(), START, &mut orders);
+        let machine = Putting::start(rule, doubted, PARTITION, world.roster(), START, Notes::default(), &mut orders);
         Self { world, machine, orders }
     }
 
