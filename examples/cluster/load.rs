@@ -139,6 +139,10 @@ fn quantile(took: &mut [Duration], share: f64) -> Duration {
     took.get(at).copied().unwrap_or_default()
 }
 
+fn millis(duration: Duration) -> String {
+    format!("{:.2} ms", duration.as_secs_f64() * 1e3)
+}
+
 /// Closed loops against whatever listens at `addresses`; `processor` tells what the servers have used.
 pub(crate) fn closed(addresses: &[SocketAddr], peer: Peer, seconds: u64, processor: impl Fn() -> Option<Duration>) {
     println!(
@@ -158,12 +162,13 @@ pub(crate) fn closed(addresses: &[SocketAddr], peer: Peer, seconds: u64, process
                     (begun.elapsed(), processor().zip(before).map(|(after, before)| after.saturating_sub(before)));
                 let mut times: Vec<_> = took.iter().map(|(_, took)| *took).collect();
                 let rate = times.len() as f64 / elapsed.as_secs_f64();
-                let each = used.map_or("-".into(), |used| format!("{:.0?}", used / times.len().max(1) as u32));
+                let each =
+                    used.map_or("-".into(), |used| format!("{} µs", (used / times.len().max(1) as u32).as_micros()));
                 println!(
-                    "{:>7} {value:>7} {clients:>7} {rate:>10.0} {:>10.0?} {:>10.0?} {each:>12} {:>7}",
+                    "{:>7} {value:>7} {clients:>7} {rate:>10.0} {:>10} {:>10} {each:>12} {:>7}",
                     format!("{verb:?}"),
-                    quantile(&mut times, 0.5),
-                    quantile(&mut times, 0.99),
+                    millis(quantile(&mut times, 0.5)),
+                    millis(quantile(&mut times, 0.99)),
                     work.errors.load(Ordering::Relaxed)
                 );
             }
@@ -189,11 +194,11 @@ pub(crate) fn bench(shape: &Shape, seconds: u64, directory: &Path, keep: bool) -
         thread::sleep(Duration::from_secs(seconds));
         let mut times: Vec<_> = half.stop(threads).into_iter().map(|(_, took)| took).collect();
         println!(
-            "{verb:?} at half load, {:.0} a second, counted from when each was due: p50 {:.0?}, p99 {:.0?}, p99.9 {:.0?}",
+            "{verb:?} at half load, {:.0} a second, counted from when each was due: p50 {}, p99 {}, p99.9 {}",
             rate / 2.0,
-            quantile(&mut times, 0.5),
-            quantile(&mut times, 0.99),
-            quantile(&mut times, 0.999)
+            millis(quantile(&mut times, 0.5)),
+            millis(quantile(&mut times, 0.99)),
+            millis(quantile(&mut times, 0.999))
         );
     }
     Ok(())
@@ -253,15 +258,24 @@ pub(crate) fn timings(shape: &Shape, directory: &Path, keep: bool) -> io::Result
                 all.map(|(_, took)| *took).collect::<Vec<_>>()
             };
             let normal = quantile(&mut within(began + Duration::from_secs(2), at), 0.99);
-            // The last window that was slow.
-            let windows = (0..)
-                .map(|number| at + WINDOW * number)
-                .take_while(|from| *from + WINDOW < at + Duration::from_secs(8));
-            let slow = windows.filter(|from| quantile(&mut within(*from, *from + WINDOW), 0.99) > normal * 2).last();
+            let is_slow = |from: Instant| quantile(&mut within(from, from + WINDOW), 0.99) > normal * 2;
+            let windows = |from: Instant, count: u32| (0..count).map(move |number| from + WINDOW * number);
+            // The first second that is as fast as before; what is slow later, and was before, is not the replica's doing.
+            let calm = windows(at, 28).find(|from| windows(*from, 4).all(|window| !is_slow(window)));
+            let share = |from: Instant, count: u32| {
+                let slow = windows(from, count).filter(|window| is_slow(*window)).count();
+                format!("{slow} of {count}")
+            };
             let worst = within(at, at + Duration::from_secs(8)).into_iter().max().unwrap_or_default();
             println!(
-                "{what}, {verb:?}: p99 before {normal:.1?}; below twice that after {:.2?}; slowest {worst:.0?}; errors {}",
-                slow.map_or(Duration::ZERO, |from| from + WINDOW - at),
+                "{what}, {verb:?}: p99 before {normal:.1?}; a second below twice that begins after {}; slow quarters of a \
+                 second before {}, later {}; slowest {worst:.0?}; errors {}",
+                calm.map_or("more than 7 s".into(), |from| format!("{:.2?}", from - at)),
+                share(began + Duration::from_secs(2), 16),
+                calm.map_or("-".into(), |from| share(
+                    from,
+                    (at + Duration::from_secs(8) - from).as_millis() as u32 / 250
+                )),
                 work.errors.load(Ordering::Relaxed)
             );
             thread::sleep(Duration::from_secs(3));

@@ -23,7 +23,7 @@ redis() {
             --dir "$work/redis-$1/$port" "${replica[@]}" > /dev/null &
         pids[$port]=$!
     done
-    until redis-cli -p 17001 info replication | grep -q state=online; do sleep 0.2; done
+    until redis-cli -p 17001 info replication 2> /dev/null | grep -q state=online; do sleep 0.2; done
     echo "== Redis, appendfsync $1, each write waits for the replica"
     "$program" --redis 127.0.0.1:17001 --processes "${pids[17001]},${pids[17002]}" --seconds "$seconds"
     kill "${pids[17001]}" "${pids[17002]}"
