@@ -55,6 +55,11 @@ pub mod verdict;
 pub mod views;
 mod wire;
 
+/// The guide's code is compiled and run like the README's.
+#[cfg(doctest)]
+#[doc = include_str!("../docs/GUIDE.md")]
+mod guide {}
+
 pub use bytes::Bytes;
 pub use causality::{Context, Identity};
 pub use codec::Codec;
