@@ -83,7 +83,9 @@ pub struct PutOptions {
     pub durability: Durability,
     /// How long it may take.
     pub deadline: Option<Duration>,
-    /// The client's name for this write, to be sent again when it repeats one of unknown outcome.
+    /// The client's name for this write, to be sent again when it repeats one of unknown outcome. Versions of one name are
+    /// shown as one. But where somebody has read the first and replaced or deleted it meanwhile, a repetition through
+    /// another node is news to that one, and stands beside what has replaced it.
     pub write_id: Option<WriteId>,
     /// Write only if a read of R replicas shows nothing that the context has not seen.
     ///
