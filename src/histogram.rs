@@ -122,6 +122,16 @@ impl Histogram {
         pairs.filter(|(_, (now, before))| now > before).map(move |(at, (now, before))| (middle(at), now - before))
     }
 
+    /// The classes that something was counted in: their lowest and highest value, in microseconds, and how many. The last
+    /// one ends with the longest that was counted.
+    pub(crate) fn classes(&self) -> impl Iterator<Item = (u64, u64, u64)> + '_ {
+        self.counts.iter().enumerate().filter(|(_, count)| **count > 0).map(|(class, &count)| {
+            let lower = class.checked_sub(1).map_or(0, |below| upper(below, BITS) + 1);
+            let upper = if class + 1 == Self::CLASSES { self.max } else { upper(class, BITS).min(self.max) };
+            (lower, upper, count)
+        })
+    }
+
     /// The numbers that people look at.
     #[must_use]
     pub fn summary(&self) -> Summary {

@@ -42,6 +42,7 @@ pub mod router;
 pub mod runtime;
 #[cfg(feature = "sim")]
 pub mod sim;
+pub mod sla;
 pub mod status;
 pub mod storage;
 #[cfg(feature = "sim")]

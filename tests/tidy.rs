@@ -18,6 +18,7 @@ const FLOORS: [&[&str]; 6] = [
         "merkle",
         "names",
         "ring",
+        "sla",
         "status",
         "trace",
         "verdict",
