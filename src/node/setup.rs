@@ -9,7 +9,7 @@ use crate::ids::{KeyspaceId, NodeId, Start, StoreId};
 use crate::key::keyspace_id;
 use crate::members::{Introduce, MemberRecord, Presence};
 use crate::message::PROTOCOLS;
-use crate::reconcile::{KeepSiblings, Reconciler};
+use crate::reconcile::{KeepSiblings, LastWriteWins, Reconciler};
 use crate::ring::Layout;
 
 /// Everything that a node must know to be opened, but its storage, its start and the time.
@@ -69,6 +69,51 @@ impl Keyspace {
             value: None,
             siblings: None,
         }
+    }
+
+    /// For data whose versions the application merges, as carts: "business logic specific reconciliation" (Dynamo §6).
+    ///
+    /// (3, 2, 2), sloppy: a write is taken while two nodes can be reached, whichever they are, and versions that were
+    /// written without knowledge of one another are all kept: reads show them all, and whoever writes next with the
+    /// context of such a read makes one of them. [`Keyspace::reconciler`] has that done before they are shown.
+    ///
+    /// Two nodes and not one, so that an acknowledged write outlives a disk; with W = 1 ([`Keyspace::quorum`]) a write is
+    /// taken as long as one node lives, and is lost with that node's disk if nobody else has it yet. What it costs: where
+    /// owners can't be reached a read may miss the last write, and a merge must be able to deal with what comes back (what
+    /// one version has removed, another may still have).
+    #[must_use]
+    pub fn business_logic(name: impl Into<String>) -> Self {
+        Self::new(name)
+    }
+
+    /// For data of which the latest version is enough, as sessions: "timestamp based reconciliation" (Dynamo §6).
+    ///
+    /// As [`Keyspace::business_logic`], (3, 2, 2) and sloppy, but of concurrent versions the one with the latest timestamp
+    /// is shown ([`LastWriteWins`]). What it costs: of writes that knew nothing of one another all but one are lost,
+    /// and which one is kept is for the nodes' clocks to say, within [`Timing::skew`]. A write that had read
+    /// another always takes its place, whatever the clocks say.
+    #[must_use]
+    pub fn timestamps(name: impl Into<String>) -> Self {
+        Self::new(name).reconciler(LastWriteWins)
+    }
+
+    /// For data that is read all the time and hardly ever written, as a catalog: the "high performance read engine"
+    /// (Dynamo §6).
+    ///
+    /// (n, 1, n), strict: any one owner answers a read, with a copy of its own without a message, and shows the last
+    /// acknowledged write; reads go on while one of the n owners lives. What it costs is the writes':
+    /// - All n owners must store one: it takes as long as the slowest, and while an owner can't be reached writes to
+    ///   its keys are refused (they may be stored where they got to; put them again). A write that must be taken all the
+    ///   same asks for it, with [`PutOptions::mode`](crate::PutOptions::mode) sloppy: reads may then miss it until its hint
+    ///   is home.
+    /// - Where layouts change, a partition's owners must all promise and seal, since any one of them may be the one that a
+    ///   read asks: one that can't be reached holds up the change of its partitions. The smallest R and W of all keyspaces
+    ///   decide that, so one such keyspace makes it so for all the others at these nodes.
+    ///
+    /// # Errors
+    /// [`ConfigError::Quorum`] unless 1 ≤ n ≤ 16.
+    pub fn read_engine(name: impl Into<String>, n: u8) -> Result<Self, ConfigError> {
+        Ok(Self::new(name).quorum(Quorum::new(n, 1, n)?).mode(Mode::Strict))
     }
 
     /// With this quorum by default. Its number of replicas must be the layout's.
@@ -177,5 +222,26 @@ impl Setup {
             Ok(_) => Ok(()),
             Err(error) => Err(ConfigError::Membership(error.to_string())),
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::reconcile::Reconciled;
+
+    /// What distinguishes the three is who decides among siblings, and how many must answer.
+    #[test]
+    fn profiles_are_the_uses_that_the_paper_tells_of() {
+        let carts = Keyspace::business_logic("carts");
+        let sessions = Keyspace::timestamps("sessions");
+        let catalog = Keyspace::read_engine("catalog", 5).unwrap();
+        assert_eq!([carts.quorum, sessions.quorum], [Quorum::default(); 2]);
+        assert_eq!((carts.mode, sessions.mode, catalog.mode), (Mode::Sloppy, Mode::Sloppy, Mode::Strict));
+        assert_eq!(catalog.quorum, Quorum::new(5, 1, 5).unwrap());
+        assert!(catalog.quorum.overlaps());
+        assert!(sessions.reconciler.uses_stamps() && !carts.reconciler.uses_stamps());
+        assert!(Keyspace::read_engine("catalog", 17).is_err());
+        assert_eq!(carts.reconciler.reconcile(b"k", &[]), Reconciled::Keep);
     }
 }
