@@ -416,6 +416,11 @@ impl Getting {
         behind.map(|reply| reply.node).collect()
     }
 
+    /// The owner that answered first, where more than one did.
+    pub(crate) fn first_of_several(&self) -> Option<NodeId> {
+        (self.replies.len() > 1).then(|| self.replies[0].node)
+    }
+
     /// Who was asked and has not answered.
     pub(crate) fn waits_for(&self) -> impl Iterator<Item = NodeId> {
         let waits = |asked: &&Asked| matches!(asked.state, State::Waiting { .. });

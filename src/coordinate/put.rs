@@ -417,6 +417,11 @@ impl Putting {
             })
     }
 
+    /// Whether all owners are known to have stored it, and not others for them.
+    pub(crate) fn is_at_all_owners(&self) -> bool {
+        self.places.iter().all(|place| place.node != place.owner || place.state == State::Stored)
+    }
+
     /// Whether anybody is known to have stored it; this node has, if it is an owner.
     pub(crate) fn is_anywhere(&self, me: NodeId) -> bool {
         self.places.iter().any(|place| place.state == State::Stored || place.node == me)

@@ -397,6 +397,10 @@ impl<S: Storage> Shard<S> {
     /// Sends the joined state to the owners that would change by it. If all agreed, nobody is written to.
     fn repair_behind(&mut self, get: &GetOperation) {
         let behind = get.machine.behind();
+        if let Some(first) = get.machine.first_of_several() {
+            self.counters.gets_compared += 1;
+            self.counters.gets_first_behind += u64::from(behind.contains(&first));
+        }
         if behind.is_empty() || mutant::is(Mutant::RepairNever) {
             return;
         }

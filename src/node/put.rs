@@ -433,6 +433,10 @@ impl<S: Storage> Shard<S> {
         let Some(Operation::Put(put)) = self.operations.get(number) else { return };
         // Whom nobody covers is this node's debt, unless the write is nowhere: then there is nothing to diverge.
         let anywhere = put.machine.is_anywhere(self.shared.node);
+        if put.machine.is_reached() {
+            self.counters.puts_led += 1;
+            self.counters.puts_at_all += u64::from(put.machine.is_at_all_owners());
+        }
         let roster = self.shared.roster(&put.layouts, &self.topology.directory, &self.peers);
         let uncovered = if anywhere { put.machine.uncovered(roster) } else { Vec::new() };
         if uncovered.is_empty() {

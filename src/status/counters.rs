@@ -20,6 +20,16 @@ pub struct Counters {
     pub repairs: u64,
     /// Reads that asked one more replica because another was slow.
     pub hedges: u64,
+    /// Gets that more than one owner has answered, late answers included.
+    pub gets_compared: u64,
+    /// Of those, gets in which the owner that answered first lacked something that another answer showed: with R = 1 they
+    /// would have missed it. What was written while they were under way counts too.
+    pub gets_first_behind: u64,
+    /// Writes acknowledged by this node as their coordinator, whichever node was asked, that it has done with: all that
+    /// is to know of them is known.
+    pub puts_led: u64,
+    /// Of those, writes that all owners had stored before that, within the request's deadline: W = N would have been met.
+    pub puts_at_all: u64,
     /// Writes handed to another node because this one owns no copy.
     pub forwards: u64,
     /// Hints that it held when it was opened. Hints of one key for one node are one.
@@ -100,6 +110,10 @@ impl Counters {
         self.siblings += other.siblings;
         self.repairs += other.repairs;
         self.hedges += other.hedges;
+        self.gets_compared += other.gets_compared;
+        self.gets_first_behind += other.gets_first_behind;
+        self.puts_led += other.puts_led;
+        self.puts_at_all += other.puts_at_all;
         self.forwards += other.forwards;
         self.hints_found += other.hints_found;
         self.hints_kept += other.hints_kept;
