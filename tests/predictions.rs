@@ -1,0 +1,146 @@
+//! Predictions beside what clients of a simulated cluster see, whose network is known.
+#![cfg(feature = "sim")]
+
+use std::time::Duration;
+
+use quorate::config::Timing;
+use quorate::latencies::Latencies;
+use quorate::sim::Sim;
+use quorate::sla::{Coordinator, Freshness, Latency, Model, Prediction, Replica, Sla, Trials, Trip, predict_copies};
+use quorate::{Context, GetOptions, Keyspace, Mode, NodeId, PutOptions, Quorum};
+use rand::rngs::Xoshiro256PlusPlus;
+use rand::{RngExt, SeedableRng};
+
+const NODES: u64 = 5;
+const DELAY: Duration = Duration::from_micros(500);
+const JITTER: Duration = Duration::from_millis(10);
+/// As long as a simulated sync takes.
+const SYNC: Duration = Duration::from_micros(300);
+const AFTER: Duration = Duration::from_millis(2);
+/// Writes, and as many reads, of each setting.
+const COUNT: u32 = 1_500;
+const PERCENTILE: f64 = 0.9;
+
+/// What was seen of one setting.
+struct Seen {
+    read: Vec<Duration>,
+    write: Vec<Duration>,
+    fresh: u32,
+}
+
+fn cluster() -> Sim {
+    let keyspace = Keyspace::new("default").quorum(Quorum::new(3, 1, 1).unwrap()).mode(Mode::Strict);
+    // Hedged reads are left out of the model, and what goes on in the background of this cluster is none of its matter.
+    let timing = Timing { hedge_percent: 0, exchange: Duration::MAX, ..Timing::default() };
+    let mut sim = Sim::builder(NODES, 1).keyspaces(vec![keyspace]).timing(timing).encode(false).build();
+    (sim.network.delay, sim.network.jitter) = (DELAY, JITTER);
+    sim
+}
+
+/// Any node is asked to write, and when it has, any other to read a while later.
+fn observe(sim: &mut Sim, r: u8, w: u8, rng: &mut Xoshiro256PlusPlus) -> Seen {
+    let mut seen = Seen { read: Vec::new(), write: Vec::new(), fresh: 0 };
+    for number in 0..COUNT {
+        let (key, any) =
+            (format!("{r} {w} {number}"), |rng: &mut Xoshiro256PlusPlus| NodeId(rng.random_range(1..=NODES)));
+        let (began, options) = (sim.now(), PutOptions { w: Some(w), ..PutOptions::default() });
+        sim.put_with(any(rng), &key, Some("v"), &Context::empty(), options).unwrap();
+        seen.write.push(sim.now().since(began));
+        sim.run_for(AFTER);
+        let began = sim.now();
+        let read = sim.get_with(any(rng), &key, GetOptions { r: Some(r), ..GetOptions::default() }).unwrap();
+        seen.read.push(sim.now().since(began));
+        seen.fresh += u32::from(read.value().is_some());
+        // What is still on its way must not meet the next one's.
+        sim.run_for(Duration::from_millis(50));
+    }
+    seen
+}
+
+fn known() -> Model {
+    let way = || Latency::Uniform { from: DELAY, to: DELAY + JITTER };
+    let write = Trip::Ways { there: way(), back: Latency::Sum(vec![Latency::Fixed(SYNC), way()]) };
+    let mut model = Model::alike(Replica { write, read: Trip::Ways { there: way(), back: way() } });
+    (model.nodes, model.coordinator) = (NODES as u16, Coordinator::AnyNode { stores: Latency::Fixed(SYNC) });
+    model
+}
+
+/// The nodes of the simulator aren't told how long their syncs take.
+fn measured(sim: &Sim) -> Model {
+    let mut latencies = Latencies::default();
+    for node in sim.members() {
+        latencies.merge(&sim.node(node).unwrap().latencies());
+    }
+    let mut model = Model::measured(&latencies, NODES as u16).unwrap();
+    model.coordinator = Coordinator::AnyNode { stores: Latency::Fixed(SYNC) };
+    model
+}
+
+fn predictions(model: &Model) -> Vec<Prediction> {
+    let fresh = Some(Freshness { share: 0.99, after: AFTER });
+    let sla = Sla { percentile: PERCENTILE, fresh, ..Sla::default() };
+    predict_copies(3, &sla, model, Trials { count: 50_000, seed: 1 }).unwrap()
+}
+
+fn quantile(values: &mut [Duration], share: f64) -> Duration {
+    values.sort_unstable();
+    values[(values.len() as f64 * share).ceil() as usize - 1]
+}
+
+#[test]
+fn what_is_predicted_is_what_clients_see() {
+    let (mut sim, mut rng) = (cluster(), Xoshiro256PlusPlus::seed_from_u64(1));
+    let settings = [(1, 1), (1, 2), (2, 1), (2, 2), (1, 3), (3, 1)];
+    let mut seen: Vec<_> = settings.iter().map(|&(r, w)| observe(&mut sim, r, w, &mut rng)).collect();
+    // By halves a whole is not what its parts were: that costs freshness a few points, and latency nothing.
+    for (model, points) in [(known(), 0.0), (measured(&sim), 0.05)] {
+        let predictions = predictions(&model);
+        for (seen, &(r, w)) in seen.iter_mut().zip(&settings) {
+            let found = predictions.iter().find(|it| it.quorum == Quorum::new(3, r, w).unwrap()).unwrap();
+            for (what, predicted, list) in
+                [("read", found.read, &mut seen.read), ("write", found.write, &mut seen.write)]
+            {
+                // The quantiles between which the true one lies, at five standard deviations.
+                let deviation = (PERCENTILE * (1.0 - PERCENTILE) / f64::from(COUNT)).sqrt();
+                let [lower, upper] = [-5.0, 5.0].map(|times| quantile(list, PERCENTILE + times * deviation));
+                let slack = Duration::from_micros(400);
+                let within = predicted.value + slack >= lower && predicted.value <= upper + slack;
+                assert!(within, "R {r}, W {w}, {what}: {predicted:?}, seen {lower:?} to {upper:?}");
+            }
+            let share = f64::from(seen.fresh) / f64::from(COUNT);
+            let deviation = (found.fresh.value * (1.0 - found.fresh.value) / f64::from(COUNT)).sqrt();
+            let off = (share - found.fresh.value).abs();
+            assert!(off <= 5.0 * deviation + points, "R {r}, W {w}: {:?}, seen {share}", found.fresh);
+        }
+    }
+}
+
+#[test]
+fn what_other_settings_would_have_done_is_counted() {
+    let mut sim = cluster();
+    let [a, b, c] = sim.owners("key")[..] else { panic!("three owners") };
+    let one = PutOptions { w: Some(1), ..PutOptions::default() };
+    let two = GetOptions { r: Some(2), ..GetOptions::default() };
+    let counted = |sim: &Sim| {
+        let all = sim.counters();
+        [all.gets_compared, all.gets_first_behind, all.puts_led, all.puts_at_all]
+    };
+    // Acknowledged by its coordinator alone, and on its way to another: that one's own copy is behind.
+    sim.network.slow(c, Duration::from_millis(35));
+    sim.put_with(a, "key", Some("v"), &Context::empty(), one.clone()).unwrap();
+    sim.run_for(Duration::from_millis(30));
+    assert_eq!(counted(&sim), [0, 0, 0, 0]);
+    assert!(sim.get_with(c, "key", two.clone()).unwrap().value().is_some_and(|value| *value == "v"));
+    sim.network.heal();
+    sim.run_for(Duration::from_millis(200));
+    assert_eq!(counted(&sim), [1, 1, 1, 1]);
+    // What one owner alone has answered compares nothing, and who isn't there has stored nothing.
+    sim.get_with(b, "key", GetOptions { r: Some(1), ..two.clone() }).unwrap();
+    sim.get_with(b, "key", two).unwrap();
+    sim.run_for(Duration::from_millis(200));
+    assert_eq!(counted(&sim), [2, 1, 1, 1]);
+    sim.crash(c);
+    sim.put_with(a, "key", Some("w"), &Context::empty(), one).unwrap();
+    sim.run_for(Duration::from_secs(5));
+    assert_eq!(counted(&sim)[2..], [2, 1]);
+}
