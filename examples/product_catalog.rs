@@ -16,7 +16,7 @@ use std::time::{Duration, Instant};
 use quorate::error::{GetError, PutError};
 use quorate::ids::WriteId;
 use quorate::runtime::Bucket;
-use quorate::{Cluster, Context, GetOptions, Keyspace, Mode, NodeId, PutOptions, Quorum};
+use quorate::{Cluster, Context, GetOptions, Keyspace, Mode, NodeId, PutOptions};
 use rand::rngs::{SysRng, Xoshiro256PlusPlus};
 use rand::{RngExt, SeedableRng, TryRng};
 
@@ -72,8 +72,7 @@ fn check(holds: bool, what: &str) -> Result<(), Box<dyn Error>> {
 fn main() -> Result<(), Box<dyn Error>> {
     let quick = std::env::args().any(|argument| argument == "--quick");
     let (products, reads, rounds) = if quick { (2_000, 5_000, 5) } else { (20_000, 40_000, 11) };
-    let catalog = Keyspace::new("catalog").quorum(Quorum::new(3, 1, 3)?).mode(Mode::Strict);
-    let cluster = Cluster::builder(NODES).keyspace(catalog).start()?;
+    let cluster = Cluster::builder(NODES).keyspace(Keyspace::read_engine("catalog", 3)?).start()?;
     let all = buckets(&cluster);
 
     let page = |product| format!("{{\"title\": \"Product {product}\", \"text\": \"{}\"}}", "x".repeat(200));

@@ -1,7 +1,7 @@
 //! A session store: "timestamp based reconciliation" (Dynamo §6), while nodes crash, restart and are cut off.
 //!
 //! Every user has one session; each click reads it and writes it back with the context of what was read. The keyspace
-//! reconciles with [`LastWriteWins`]: where a click's outcome stayed unknown and the next one could not know of it,
+//! reconciles with `LastWriteWins`: where a click's outcome stayed unknown and the next one could not know of it,
 //! the later timestamp is shown. Expiry is the application's, for its minutes pass faster than those of any wall clock
 //! (by that, `PutOptions::expires_after` does all of it): a session says until when it holds, a read ignores one that has
 //! expired, and a sweeper deletes exactly what it saw, so that a session renewed meanwhile stays.
@@ -16,7 +16,6 @@ use std::time::Duration;
 
 use quorate::config::Timing;
 use quorate::error::{self, GetError};
-use quorate::reconcile::LastWriteWins;
 use quorate::runtime::Bucket;
 use quorate::sim::SimDisk;
 use quorate::{Cluster, Context, GetOptions, Keyspace, Mode, NodeId, Versions};
@@ -100,7 +99,7 @@ fn main() -> Result<(), Box<dyn Error>> {
     let (count, rounds) = if quick { (600, 6) } else { (6_000, 15) };
     let [deadline, fallback, suspect] = [100, 15, 40].map(Duration::from_millis);
     let cluster = Cluster::builder(NODES)
-        .keyspace(Keyspace::new("sessions").reconciler(LastWriteWins))
+        .keyspace(Keyspace::timestamps("sessions"))
         .timing(Timing { deadline, fallback, suspect, ..Timing::default() })
         .start_with(|_, _| SimDisk::new())?;
     let new = |id| User { key: format!("user-{id}"), clicks: 0, acknowledged: (0, 0), context: Context::empty() };

@@ -71,7 +71,7 @@ fn main() {
     };
     let cluster = Cluster::builder(5)
         .timing(timing)
-        .keyspace(Keyspace::new("carts").reconciler(MergeCarts))
+        .keyspace(Keyspace::business_logic("carts").reconciler(MergeCarts))
         .start_with(|_, _| SimDisk::new())
         .expect("the settings go together");
     let shop = Shop {

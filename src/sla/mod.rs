@@ -48,7 +48,7 @@
 //! - A write is taken to be the only one on its way. Freshness is of the value, by whichever client reads it.
 //!
 //! Published predictions (PBS, Table 4) of the time until 99.9 % of reads are fresh lie up to some 14 % below those
-//! here, which agree with other simulations of the same model; latencies agree within some 3 %.
+//! here, which agree with another simulation of the same model; latencies agree within 5 %.
 
 mod advise;
 mod formulas;

@@ -22,7 +22,7 @@ pub struct Trials {
     pub seed: u64,
 }
 
-/// 100,000: the 99.9th percentile is then known to within the 99.88th and the 99.93rd.
+/// 100,000: the 99.9th percentile then lies between what the trials have for the 99.87th and the 99.93rd.
 impl Default for Trials {
     fn default() -> Self {
         Self { count: 100_000, seed: 1 }
@@ -77,7 +77,9 @@ pub fn predict(quorum: Quorum, sla: &Sla, model: &Model, trials: Trials) -> Resu
     Ok(all.into_iter().find(|prediction| prediction.quorum == quorum).expect("all settings with so many copies"))
 }
 
-/// The predictions for all settings with so many copies, from the same trials, by R and then W.
+/// The predictions for all settings with so many copies, from the same trials, by R and then W. Meanwhile it takes 8 bytes
+/// for each trial and each pair of R and W that doesn't overlap, and for each R and each W: 7 MB with the default
+/// trials and N = 3, 120 MB with N = 16.
 ///
 /// # Errors
 /// [`SlaError`] says what is wrong with the need or the model.

@@ -20,9 +20,9 @@ pub struct Counters {
     pub repairs: u64,
     /// Reads that asked one more replica because another was slow.
     pub hedges: u64,
-    /// Gets that more than one owner has answered, late answers included.
+    /// Reads that more than one owner has answered, late answers included.
     pub gets_compared: u64,
-    /// Of those, gets in which the owner that answered first lacked something that another answer showed: with R = 1 they
+    /// Of those, reads in which the owner that answered first lacked something that another answer showed: with R = 1 they
     /// would have missed it. What was written while they were under way counts too.
     pub gets_first_behind: u64,
     /// Writes acknowledged by this node as their coordinator, whichever node was asked, that it has done with: all that
