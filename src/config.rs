@@ -81,6 +81,11 @@ impl Mode {
         self != Self::Strict
     }
 
+    /// None of the answers need be an owner's: then it is sloppy by another name.
+    pub(crate) fn plain(self) -> Self {
+        if self == Self::Owners(0) { Self::Sloppy } else { self }
+    }
+
     /// How many answers must be of owners, where others count too.
     pub(crate) const fn owners(self) -> u8 {
         match self {

@@ -48,8 +48,7 @@ pub(crate) struct GetRule {
 impl GetRule {
     /// R is no less than the owners that must be among those who answer.
     pub(crate) fn new(r: u8, mode: Mode, spread: Spread, all: bool) -> Self {
-        let (owners, mode) = (mode.owners(), if mode == Mode::Owners(0) { Mode::Sloppy } else { mode });
-        Self { r: r.max(owners), mode, spread, all }
+        Self { r: r.max(mode.owners()), mode: mode.plain(), spread, all }
     }
 }
 

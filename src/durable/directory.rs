@@ -19,7 +19,7 @@ pub struct Options {
     /// Bytes of memory for pages of each shard's file. Default 64 MiB.
     pub cache: usize,
     /// Bytes of disk that each shard holds back for the sync that meets a full disk: with them that sync succeeds, and
-    /// writes are refused from then on. A sync of one put writes some 33 KB, one of 100 puts some 700 KB. With 0 a full
+    /// writes are refused from then on. A sync writes several pages of 4 KiB for each key that it touches. With 0 a full
     /// disk fails the sync, and the node is fenced. Default 32 MiB.
     pub reserve: u64,
     /// Whether a commit is synced twice. With one sync a commit that was torn by a crash is told by the checksums of its

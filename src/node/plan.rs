@@ -6,7 +6,6 @@ use super::get::Purpose;
 use super::shard::Shard;
 use crate::bytes::Bytes;
 use crate::causality::{Context, Entry};
-use crate::config::Mode;
 use crate::coordinate::GetRule;
 use crate::error::PutError;
 use crate::ids::{KeyspaceId, Ticket, WriteId};
@@ -109,7 +108,7 @@ impl<S: Storage> Shard<S> {
             context,
             rule: WriteRule {
                 w: w.max(mode.owners()),
-                mode: if mode == Mode::Owners(0) { Mode::Sloppy } else { mode },
+                mode: mode.plain(),
                 spread: options.spread,
                 durability: options.durability,
             },
