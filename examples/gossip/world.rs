@@ -108,8 +108,8 @@ impl Quorate {
         let mut membership = Membership::founding(ClusterId(1), Layouts::founded(first));
         let presence = |node: usize| Presence {
             ordinal: 1,
-            start: Start(node as u64 * 0x9e37_79b9_7f4a_7c15),
-            store: StoreId(node as u128 * 0x9e37_79b9_7f4a_7c15_f39c_c060_5ced_c834),
+            start: Start((node as u64).wrapping_mul(0x9e37_79b9_7f4a_7c15)),
+            store: StoreId((node as u128).wrapping_mul(0x9e37_79b9_7f4a_7c15_f39c_c060_5ced_c834)),
             protocols: Protocols { lowest: 1, highest: 1 },
             address: Bytes::from(format!("10.0.{}.{}:7000", node / 256, node % 256)),
         };
