@@ -92,6 +92,11 @@ impl SimDisk {
         self.faults.set(DiskFault::Sync, false);
     }
 
+    /// What is shown to whoever opens it is durable: a sync may have failed, or not been made, before.
+    pub(super) fn open(&mut self) {
+        self.undo.clear();
+    }
+
     /// How many batches were written since the last sync.
     #[must_use]
     pub fn unsynced(&self) -> usize {

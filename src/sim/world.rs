@@ -245,9 +245,9 @@ impl Sim {
         self.recording.iter_mut().for_each(|recording| recording.said(id, &outputs));
         let start = process.starts;
         let mut next = Vec::new();
-        if node.is_dirty() && !std::mem::replace(&mut process.syncing, true) {
+        if node.wants_commit() && !std::mem::replace(&mut process.syncing, true) {
             next.push((now + SYNC, What::Commit { node: id, start }));
-        } else if !node.is_dirty() {
+        } else if !node.wants_commit() {
             process.syncing = false;
         }
         if let Some(due) = node.deadline().map(|due| due.max(now))
