@@ -9,6 +9,7 @@
 
 #![allow(clippy::disallowed_methods, reason = "the page is deterministic; how fast it is made is not")]
 
+mod figure_6;
 mod figure_8;
 #[path = "../placement/models.rs"]
 mod models;
@@ -24,7 +25,7 @@ use std::process::ExitCode;
 use report::{Part, Scale};
 
 /// All parts, in the order of the page.
-const PARTS: &[Part] = &[figure_8::PART, truncation::PART, pbs::PART];
+const PARTS: &[Part] = &[figure_6::PART, figure_8::PART, truncation::PART, pbs::PART];
 
 fn main() -> Result<ExitCode, Box<dyn Error>> {
     let mut scale = Scale { quick: false };
