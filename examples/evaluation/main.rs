@@ -17,6 +17,7 @@ mod pbs;
 mod plot;
 mod report;
 mod truncation;
+mod versions;
 
 use std::error::Error;
 use std::path::Path;
@@ -25,7 +26,7 @@ use std::process::ExitCode;
 use report::{Part, Scale};
 
 /// All parts, in the order of the page.
-const PARTS: &[Part] = &[figure_6::PART, figure_8::PART, truncation::PART, pbs::PART];
+const PARTS: &[Part] = &[figure_6::PART, figure_8::PART, versions::PART, truncation::PART, pbs::PART];
 
 fn main() -> Result<ExitCode, Box<dyn Error>> {
     let mut scale = Scale { quick: false };
