@@ -9,6 +9,7 @@
 
 #![allow(clippy::disallowed_methods, reason = "the page is deterministic; how fast it is made is not")]
 
+mod availability;
 mod figure_6;
 mod figure_8;
 #[path = "../placement/models.rs"]
@@ -26,7 +27,8 @@ use std::process::ExitCode;
 use report::{Part, Scale};
 
 /// All parts, in the order of the page.
-const PARTS: &[Part] = &[figure_6::PART, figure_8::PART, versions::PART, truncation::PART, pbs::PART];
+const PARTS: &[Part] =
+    &[figure_6::PART, figure_8::PART, versions::PART, truncation::PART, availability::PART, pbs::PART];
 
 fn main() -> Result<ExitCode, Box<dyn Error>> {
     let mut scale = Scale { quick: false };
