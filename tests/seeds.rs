@@ -26,8 +26,12 @@ fn fresh() -> u64 {
 }
 
 fn all_hold(from: u64) {
+    these_hold(from, count());
+}
+
+fn these_hold(from: u64, count: u64) {
     let broken = |seed: u64| play(&Story::draw(seed)).result.err().map(|violation| (seed, violation));
-    let bad: Vec<_> = (from..from + count()).filter_map(broken).collect();
+    let bad: Vec<_> = (from..from + count).filter_map(broken).collect();
     assert!(bad.is_empty(), "{} seeds; `simulate --trace SEED` tells more of each: {bad:#?}", bad.len());
 }
 
@@ -49,9 +53,9 @@ fn seeds_that_change_layouts_keep_every_promise() {
 
 #[test]
 fn seeds_whose_writes_are_not_all_synced_keep_every_promise() {
-    all_hold(Settings::BUFFERED);
-    all_hold(Settings::BUFFERED + fresh());
-    all_hold(Settings::BUFFERED + Settings::ELASTIC + fresh());
+    these_hold(Settings::BUFFERED, count() / 2);
+    these_hold(Settings::BUFFERED + fresh(), count() / 2);
+    these_hold(Settings::BUFFERED + Settings::ELASTIC + fresh(), count() / 4);
 }
 
 /// Each of these broke a property once, most of them that a change comes to its end.
