@@ -11,7 +11,7 @@ use crate::causality::Identity;
 use crate::error::DecodeError;
 use crate::ids::{ClusterId, NodeId};
 use crate::message::Message;
-use crate::wire::{FormatError, Reader, checked, put_bytes, put_checksum, put_varint};
+use crate::wire::{FormatError, Reader, checked, put_checksum, put_varint};
 
 /// Turns messages into frames and back, for one cluster.
 #[derive(Clone, Debug)]
@@ -22,11 +22,13 @@ pub struct Codec {
 
 const MAGIC: &[u8; 3] = b"QRT";
 const VERSION: u8 = 1;
-/// What stands before and behind a frame on a stream, in bytes.
+/// What stands behind a frame, in bytes.
+const CHECKSUM: usize = 4;
+/// What stands before a frame on a stream, in bytes.
 #[cfg(feature = "tcp")]
 const LENGTH: usize = 4;
-#[cfg(feature = "tcp")]
-const CHECKSUM: usize = 4;
+/// The most messages in one frame: so many that their count takes one byte, which is written when they are known.
+const COUNT_MAX: u8 = 127;
 
 impl Codec {
     /// For the cluster `identity`, with frames of at most `limit` bytes (see [`crate::config::Limits::frame`]).
@@ -35,40 +37,32 @@ impl Codec {
         Self { identity, limit }
     }
 
-    /// Frames that hold `messages`, each within the limit if its messages are.
+    /// Frames that hold `messages`, each within the limit if its messages are: one that is too long has a frame by itself.
     #[must_use]
     pub fn encode(&self, from: NodeId, messages: &[Message]) -> Vec<Vec<u8>> {
-        let mut frames = Vec::new();
-        let (mut body, mut count) = (Vec::new(), 0);
-        let mut one = Vec::new();
+        let (mut frames, mut frame, mut count) = (Vec::new(), Vec::new(), 0);
         for message in messages {
-            one.clear();
-            bincode::serde::encode_into_std_write(message, &mut one, bincode::config::standard())
-                .expect("writing to memory does not fail, and the messages have no types that bincode refuses");
-            if count > 0 && body.len() + one.len() + 64 > self.limit {
-                frames.push(self.frame(from, count, &body));
-                body.clear();
+            if count == 0 {
+                self.begin(from, &mut frame);
+            }
+            let before = frame.len();
+            append_message(message, &mut frame);
+            if count > 0 && (count == COUNT_MAX || frame.len() + CHECKSUM > self.limit) {
+                // It begins a frame of its own.
+                let last = frame.split_off(before);
+                end(&mut frame, 0, count);
+                frames.push(std::mem::take(&mut frame));
+                self.begin(from, &mut frame);
+                frame.extend_from_slice(&last);
                 count = 0;
             }
-            put_bytes(&mut body, &one);
             count += 1;
         }
         if count > 0 {
-            frames.push(self.frame(from, count, &body));
+            end(&mut frame, 0, count);
+            frames.push(frame);
         }
         frames
-    }
-
-    fn frame(&self, from: NodeId, count: u64, body: &[u8]) -> Vec<u8> {
-        let mut out = Vec::with_capacity(body.len() + 48);
-        out.extend_from_slice(MAGIC);
-        out.push(VERSION);
-        out.extend_from_slice(&self.identity.cluster.0.to_le_bytes());
-        out.extend_from_slice(&from.0.to_le_bytes());
-        put_varint(&mut out, count);
-        out.extend_from_slice(body);
-        put_checksum(&[], &mut out, 0);
-        out
     }
 
     /// Appends the messages to `out` in as few frames as the limit allows, each after its length in four bytes,
@@ -76,23 +70,21 @@ impl Codec {
     /// follows; a message that is too long for any frame is left out by itself. Gives how many are in.
     #[cfg(feature = "tcp")]
     pub(crate) fn append(&self, from: NodeId, messages: &[Message], out: &mut Vec<u8>, most: usize) -> usize {
-        // So many that their count takes one byte, which is written when they are known.
-        const COUNT_MAX: u8 = 127;
         let (mut written, mut frame, mut count) = (0, out.len(), 0);
         for message in messages {
             let mut before = out.len();
             if count == 0 {
                 frame = before;
-                self.begin(from, out);
+                self.begin_on_stream(from, out);
                 before = out.len();
             }
             append_message(message, out);
             if out.len() - frame + CHECKSUM > self.limit + LENGTH && count > 0 {
                 // It begins a frame of its own.
                 out.truncate(before);
-                end(out, frame, count);
+                end_on_stream(out, frame, count);
                 (frame, count) = (out.len(), 0);
-                self.begin(from, out);
+                self.begin_on_stream(from, out);
                 before = out.len();
                 append_message(message, out);
             }
@@ -106,25 +98,30 @@ impl Codec {
             }
             (count, written) = (count + 1, written + 1);
             if count == COUNT_MAX {
-                end(out, frame, count);
+                end_on_stream(out, frame, count);
                 (frame, count) = (out.len(), 0);
             }
         }
         if count > 0 {
-            end(out, frame, count);
+            end_on_stream(out, frame, count);
         }
         written
     }
 
-    /// What stands before the messages of a frame. Its length and their count are written by [`end`].
-    #[cfg(feature = "tcp")]
+    /// What stands before the messages of a frame. Their count is written by [`end`].
     fn begin(&self, from: NodeId, out: &mut Vec<u8>) {
-        out.extend_from_slice(&[0; LENGTH]);
         out.extend_from_slice(MAGIC);
         out.push(VERSION);
         out.extend_from_slice(&self.identity.cluster.0.to_le_bytes());
         out.extend_from_slice(&from.0.to_le_bytes());
         out.push(0);
+    }
+
+    /// As [`Codec::begin`], after room for the frame's length.
+    #[cfg(feature = "tcp")]
+    fn begin_on_stream(&self, from: NodeId, out: &mut Vec<u8>) {
+        out.extend_from_slice(&[0; LENGTH]);
+        self.begin(from, out);
     }
 
     /// The longest frame that is read, in bytes.
@@ -187,7 +184,6 @@ impl Codec {
 }
 
 /// Appends a message after its length.
-#[cfg(feature = "tcp")]
 fn append_message(message: &Message, out: &mut Vec<u8>) {
     let start = out.len();
     out.push(0);
@@ -207,12 +203,17 @@ fn append_message(message: &Message, out: &mut Vec<u8>) {
     out[start..start + prefix.len()].copy_from_slice(&prefix);
 }
 
-/// Completes the frame that begins at `frame` with `count` messages in it.
-#[cfg(feature = "tcp")]
-fn end(out: &mut Vec<u8>, frame: usize, count: u8) {
-    let start = frame + LENGTH;
+/// Completes the frame that begins at `start` with `count` messages in it.
+fn end(out: &mut Vec<u8>, start: usize, count: u8) {
     out[start + MAGIC.len() + 1 + 16 + 8] = count;
     put_checksum(&[], out, start);
+}
+
+/// As [`end`], and writes the length for which room was left at `frame`.
+#[cfg(feature = "tcp")]
+fn end_on_stream(out: &mut Vec<u8>, frame: usize, count: u8) {
+    let start = frame + LENGTH;
+    end(out, start, count);
     let length = (out.len() - start) as u32;
     out[frame..start].copy_from_slice(&length.to_le_bytes());
 }
@@ -287,10 +288,14 @@ mod tests {
         }
         assert_eq!(codec(100_000).encode(FROM, &messages).len(), 1);
         assert_eq!(codec(100_000).encode(FROM, &[]), Vec::<Vec<u8>>::new());
-        // Two bodies of four bytes, one of them without its length, and what is set aside for the frame.
-        assert_eq!([70, 71].map(|limit| codec(limit).encode(FROM, &[probe(7), probe(8)]).len()), [2, 1]);
+        // Two messages of four bytes, and what a frame takes beside them.
+        assert_eq!([40, 41].map(|limit| codec(limit).encode(FROM, &[probe(7), probe(8)]).len()), [2, 1]);
         let frames = codec(0).encode(FROM, &messages[..3]);
         assert_eq!(frames.len(), 3, "one that is too long by itself keeps nobody company");
+        let many: Vec<_> = (0..300).map(probe).collect();
+        let frames = codec(100_000).encode(FROM, &many);
+        let decoded: Vec<_> = frames.iter().flat_map(|frame| codec(100_000).decode(frame).unwrap().1).collect();
+        assert_eq!((frames.len(), decoded), (3, many));
     }
 
     #[cfg(feature = "tcp")]
