@@ -222,8 +222,9 @@ impl Storage for SimDisk {
         if self.faults.has(DiskFault::Reads) {
             return Err(StorageError::Read("simulated".into()));
         }
-        self.count_reads(space, 1, 0);
-        self.live.get(space, key)
+        let found = self.live.get(space, key)?;
+        self.count_reads(space, u64::from(found.is_some()), 0);
+        Ok(found)
     }
 
     fn write(&mut self, batch: &Batch) -> Result<(), StorageError> {

@@ -27,7 +27,7 @@ pub struct DiskTime {
     /// How much longer a sync that stalls takes on average: half of it always, the rest exponentially.
     pub stall: Duration,
     /// What a read of a record takes at least. A scan counts as one read for each 64 KiB that it shows. What is not a
-    /// record is found in memory.
+    /// record, or isn't there, is known in memory.
     pub read: Duration,
     /// The mean of what is added to it, exponentially.
     pub read_tail: Duration,
@@ -187,14 +187,18 @@ mod tests {
 
     #[test]
     fn reads_wait_for_each_other_and_those_in_memory_do_not() {
-        let mut sim = waiting(1, READS);
-        let began = sim.now();
-        (0..3).for_each(|_| _ = ask(&mut sim, "key"));
-        assert_eq!(answers(&mut sim, began), [8 * MS, 16 * MS, 24 * MS]);
-        let mut sim = waiting(1, DiskTime { cached: 100, ..READS });
-        let began = sim.now();
-        (0..3).for_each(|_| _ = ask(&mut sim, "key"));
-        assert_eq!(answers(&mut sim, began), [Duration::ZERO; 3]);
+        let answered = |disk, key| {
+            let mut sim = waiting(1, disk);
+            put(&mut sim, "key");
+            sim.settle();
+            sim.replies();
+            let began = sim.now();
+            (0..3).for_each(|_| _ = ask(&mut sim, key));
+            answers(&mut sim, began)
+        };
+        assert_eq!(answered(READS, "key"), [8 * MS, 16 * MS, 24 * MS]);
+        assert_eq!(answered(DiskTime { cached: 100, ..READS }, "key"), [Duration::ZERO; 3]);
+        assert_eq!(answered(READS, "no key"), [Duration::ZERO; 3], "what is not there is not looked for on the disk");
     }
 
     #[test]
@@ -212,6 +216,9 @@ mod tests {
     #[test]
     fn an_answer_that_has_not_left_goes_with_its_process() {
         let mut sim = waiting(1, READS);
+        put(&mut sim, "key");
+        sim.settle();
+        sim.replies();
         let first = ask(&mut sim, "key");
         sim.run_for(MS);
         sim.crash(NodeId(1));
