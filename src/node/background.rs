@@ -5,6 +5,7 @@ use std::time::Duration;
 use super::shard::Shard;
 use crate::admission::Work;
 use crate::ids::PartitionId;
+use crate::replica::Replica;
 use crate::status::Backlog;
 use crate::storage::Storage;
 use crate::time::Time;
@@ -47,18 +48,29 @@ impl<S: Storage> Shard<S> {
         }
     }
 
-    /// Settles some residuals of each partition that has any.
+    /// Looks at some records with residuals, of as many partitions as there is room for.
     pub(super) fn sweep(&mut self) {
-        const RECORDS: usize = 64;
+        // Of all partitions together: a request that comes behind the slice waits for all of it.
+        const RECORDS: u64 = 64;
         if let Err(due) = self.admission.grant(Work::Sweep, self.now.time) {
             self.sweep_due = due;
             return;
         }
         self.sweep_due = self.now.time + self.shared.timing.sweep;
-        let partitions: Vec<_> = self.replica.partitions_unsettled().collect();
+        let mut partitions: Vec<_> = self.replica.partitions_unsettled().collect();
+        partitions.sort_by_key(|(partition, _)| (*partition < self.sweep_next, *partition));
+        self.sweep_next = PartitionId(0);
         let before = self.replica.unsettled();
-        for partition in partitions {
-            let swept = self.of_partition(partition, |replica, storage| replica.sweep(storage, partition, RECORDS));
+        let mut room = RECORDS;
+        for (partition, count) in partitions {
+            if room == 0 {
+                self.sweep_next = partition;
+                break;
+            }
+            let count = count.min(room);
+            room -= count;
+            let sweep = |replica: &mut Replica, storage: &mut S| replica.sweep(storage, partition, count as usize);
+            let swept = self.of_partition(partition, sweep);
             if let Ok(stored) = swept {
                 self.lanes.wrote(&stored);
             }

@@ -94,6 +94,8 @@ pub(super) struct Shard<S> {
     /// Whom the next batch of hints goes to, if there was not room for all.
     pub(super) handoff_next: NodeId,
     pub(super) sweep_due: Time,
+    /// Where it goes on: a slice has not room for all partitions.
+    pub(super) sweep_next: PartitionId,
     /// Before this nothing is removed that has expired: it goes in slices, and not for every single version.
     pub(super) expire_from: Time,
     pub(super) exchanges: Exchanges,
@@ -211,6 +213,7 @@ impl<S: Storage> Shard<S> {
             handoff_due: now.time,
             handoff_next: NodeId(0),
             sweep_due: now.time + shared.timing.sweep,
+            sweep_next: PartitionId(0),
             expire_from: now.time,
             exchanges,
             admission: Admission::new(shared.timing.foreground, now.time),
