@@ -16,22 +16,8 @@ use std::path::PathBuf;
 use std::process::ExitCode;
 
 use figure::{CURVES, Panel};
-use models::{NODES, Point, Strategy, measure, ours, strategy_1, strategy_2, strategy_3};
+use models::{NODES, PUBLISHED, Point, Strategy, measure, ours, strategy_1, strategy_2, strategy_3};
 
-/// What is remembered of the ring, and what the paper has for the strategies there, read from its figure to about
-/// 0.005. The figure's axis is S·T or Q.
-const PUBLISHED: [(usize, [f64; 3]); 10] = [
-    (60, [0.52, 0.533, 0.86]),
-    (120, [0.61, 0.611, 0.87]),
-    (240, [0.69, 0.701, 0.90]),
-    (480, [0.76, 0.760, 0.918]),
-    (960, [0.82, 0.822, 0.940]),
-    (1920, [0.872, 0.851, 0.958]),
-    (3840, [0.910, 0.881, 0.969]),
-    (7680, [0.930, 0.870, 0.980]),
-    (15_360, [0.950, 0.851, 0.98]),
-    (30_720, [0.960, 0.841, 0.988]),
-];
 /// The models must come so near to the paper.
 const NEAR: f64 = 0.02;
 

@@ -13,6 +13,21 @@ pub(crate) const COPIES: usize = 3;
 /// with about a thousand partitions.
 const PARTITIONS: usize = 1024;
 
+/// What is remembered of the ring, and what the paper has for the strategies there, read from its figure to about
+/// 0.005. The figure's axis is S·T or Q.
+pub(crate) const PUBLISHED: [(usize, [f64; 3]); 10] = [
+    (60, [0.52, 0.533, 0.86]),
+    (120, [0.61, 0.611, 0.87]),
+    (240, [0.69, 0.701, 0.90]),
+    (480, [0.76, 0.760, 0.918]),
+    (960, [0.82, 0.822, 0.940]),
+    (1920, [0.872, 0.851, 0.958]),
+    (3840, [0.910, 0.881, 0.969]),
+    (7680, [0.930, 0.870, 0.980]),
+    (15_360, [0.950, 0.851, 0.98]),
+    (30_720, [0.960, 0.841, 0.988]),
+];
+
 /// A part of the hash space, and the nodes that serve it: the owners, then one who stands in.
 struct Part {
     size: f64,
