@@ -47,6 +47,10 @@ pub(crate) struct Load {
     pub(crate) fresh: bool,
     /// The keys of writes that were acknowledged, in the order in which they were, and when.
     pub(crate) acknowledged: Vec<(u64, Time)>,
+    /// Whom clients ask, any of them; those that are down are left out.
+    pub(crate) through: Vec<NodeId>,
+    /// How long a way between a client and whom it asks takes.
+    pub(crate) way: fn(&mut Xoshiro256PlusPlus) -> Duration,
     rng: Xoshiro256PlusPlus,
     keyspace: KeyspaceId,
     keys: u64,
@@ -54,14 +58,19 @@ pub(crate) struct Load {
     next: Time,
     number: u64,
     waiting: BTreeMap<Ticket, Asked>,
+    /// What is on its way to a node.
+    on_its_way: BTreeMap<(Time, u64), (Request, Asked)>,
 }
 
 impl Load {
     /// So many keys, each of which has a value when this returns.
     pub(crate) fn new(sim: Sim, keys: u64, seed: u64) -> Self {
         let origin = sim.now();
+        let through = sim.members();
         let mut load = Self {
             sim,
+            through,
+            way: |_| Duration::ZERO,
             get: GetOptions::default(),
             put: PutOptions::default(),
             samples: Vec::new(),
@@ -75,9 +84,10 @@ impl Load {
             next: origin,
             number: 0,
             waiting: BTreeMap::new(),
+            on_its_way: BTreeMap::new(),
         };
         for key in 0..keys {
-            load.write(key, Context::empty());
+            load.write(load.sim.now(), key, Context::empty());
             load.sim.run_for(Duration::from_millis(5));
             load.sim.replies();
         }
@@ -117,8 +127,7 @@ impl Load {
         self.next = self.next.max(self.sim.now());
         while self.sim.now() < until {
             let to = (self.sim.now() + LOOK).min(self.next).min(until);
-            self.sim.run_until(to);
-            self.answers();
+            self.run_until(to);
             if self.next <= self.sim.now() {
                 self.begin();
                 self.next = self.next + self.until_next(rate);
@@ -126,13 +135,26 @@ impl Load {
         }
     }
 
-    /// What is under way comes to its end.
+    fn run_until(&mut self, to: Time) {
+        while let Some((&(at, number), _)) = self.on_its_way.first_key_value()
+            && at <= to
+        {
+            self.sim.run_until(at);
+            if let Some((request, asked)) = self.on_its_way.remove(&(at, number)) {
+                self.start(request, asked);
+            }
+        }
+        self.sim.run_until(to);
+        self.answers();
+    }
+
+    /// What is under way comes to its end, or is given up after three seconds: who was asked may be gone.
     pub(crate) fn finish(&mut self) {
         let limit = self.sim.now() + Duration::from_secs(3);
-        while !self.waiting.is_empty() && self.sim.now() < limit {
-            self.sim.run_for(LOOK);
-            self.answers();
+        while !(self.waiting.is_empty() && self.on_its_way.is_empty()) && self.sim.now() < limit {
+            self.run_until(self.sim.now() + LOOK);
         }
+        self.waiting.clear();
     }
 
     /// Exponential, from the number of heads that a coin shows and a part of the next: the same on each machine.
@@ -144,42 +166,51 @@ impl Load {
     fn begin(&mut self) {
         if self.fresh {
             let key = self.keys + self.number;
-            return self.write(key, Context::empty());
+            return self.write(self.sim.now(), key, Context::empty());
         }
         let key = self.rng.random_range(0..self.keys);
         let request = Request::Get { keyspace: self.keyspace, key: name(key), options: self.get.clone() };
-        self.ask(request, Kind::Read, key);
+        let began = self.sim.now();
+        self.ask(request, Asked { kind: Kind::Read, key, began });
     }
 
-    fn write(&mut self, key: u64, context: Context) {
+    fn write(&mut self, began: Time, key: u64, context: Context) {
         self.number += 1;
         let mut value = self.number.to_be_bytes().to_vec();
         value.resize(VALUE, b'.');
         let (keyspace, options, value) = (self.keyspace, self.put.clone(), Some(Bytes::from(value)));
         let request = Request::Put { keyspace, key: name(key), value, context, options };
-        self.ask(request, Kind::Write, key);
+        self.ask(request, Asked { kind: Kind::Write, key, began });
     }
 
-    /// Through a load balancer, to any node that is there.
-    fn ask(&mut self, request: Request, kind: Kind, key: u64) {
-        let up: Vec<NodeId> = self.sim.members().into_iter().filter(|node| self.sim.is_up(*node)).collect();
+    fn ask(&mut self, request: Request, asked: Asked) {
+        let way = (self.way)(&mut self.rng);
+        if asked.began + way <= self.sim.now() {
+            return self.start(request, asked);
+        }
+        self.number += 1;
+        self.on_its_way.insert((asked.began + way, self.number), (request, asked));
+    }
+
+    fn start(&mut self, request: Request, asked: Asked) {
+        let up: Vec<NodeId> = self.through.iter().copied().filter(|node| self.sim.is_up(*node)).collect();
         if up.is_empty() {
             self.failed += 1;
             return;
         }
         let node = up[self.rng.random_range(0..up.len())];
-        let began = self.sim.now();
         let ticket = self.sim.start(node, request);
-        self.waiting.insert(ticket, Asked { kind, key, began });
+        self.waiting.insert(ticket, asked);
     }
 
     /// Takes what has been answered; who has read writes.
     fn answers(&mut self) {
         for (ticket, at, reply) in self.sim.replies() {
             let Some(Asked { kind, key, began }) = self.waiting.remove(&ticket) else { continue };
-            self.samples.push(Sample { kind, began: began.since(self.origin), took: at.since(began) });
+            let ends = at + (self.way)(&mut self.rng);
+            self.samples.push(Sample { kind, began: began.since(self.origin), took: ends.since(began) });
             match reply {
-                Reply::Get(Ok(found)) => self.write(key, found.context),
+                Reply::Get(Ok(found)) => self.write(ends, key, found.context),
                 Reply::Put(Ok(_)) => {
                     if self.fresh {
                         self.acknowledged.push((key, at));

@@ -12,6 +12,7 @@
 mod admission;
 mod availability;
 mod figure_4;
+mod figure_5;
 mod figure_6;
 mod figure_8;
 mod load;
@@ -32,6 +33,7 @@ use report::{Part, Scale};
 /// All parts, in the order of the page.
 const PARTS: &[Part] = &[
     figure_4::PART,
+    figure_5::PART,
     figure_6::PART,
     figure_8::PART,
     versions::PART,
