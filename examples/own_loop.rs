@@ -89,7 +89,7 @@ impl World {
         let early = self.leave(at);
         self.hosts[at].node.commit()?;
         let acknowledged = self.leave(at);
-        Ok(early || acknowledged || self.hosts[at].node.is_dirty())
+        Ok(early || acknowledged || self.hosts[at].node.wants_commit())
     }
 
     /// Carries out what the node has to say by now: one frame for all that a peer gets.

@@ -105,15 +105,36 @@ pub enum Spread {
     Zones,
 }
 
-/// Where a write must be on disk before it is acknowledged.
+/// Where a write must be on disk before it is acknowledged (Dynamo §6.1).
+///
+/// W nodes have it in every case. Who has it in memory alone syncs it within [`Timing::flush`], or sooner: when
+/// [`Limits::buffered`] writes wait, or when something is asked or written that takes a sync. Until then a crash of that
+/// process takes it back. Reads show it meanwhile.
+///
+/// A delete is synced by its coordinator before it is acknowledged, whatever is asked for: nobody may hear of a delete
+/// that a crash can take back.
 #[derive(Clone, Copy, PartialEq, Eq, Debug, Default, serde::Serialize, serde::Deserialize)]
 pub enum Durability {
     /// At all W nodes that count.
     #[default]
     Quorum,
-    /// At the coordinator; the other W - 1 have it in memory. Faster where disks are slow (Dynamo §6.1), and a crash
-    /// of the coordinator's disk together with the others' processes loses it.
+    /// At the coordinator; the other W - 1 have it in memory. It is lost if the coordinator's disk goes together with
+    /// the others' processes.
     Coordinator,
+    /// At none of the W: all have it in memory. One more owner, the last in order that can be reached, syncs it at once, and
+    /// nobody waits for that, so that an acknowledgement is as fast as with [`Durability::Memory`] while W < N. This is the
+    /// paper's durable write. It is lost if the processes of the W crash before they sync, and that owner never got it
+    /// or loses its disk, too.
+    One,
+    /// At none. It is lost if all the processes that have it crash before one of them has synced.
+    Memory,
+}
+
+impl Durability {
+    /// Whether an owner may acknowledge before its copy is synced.
+    pub(crate) fn waives_sync(self) -> bool {
+        self != Self::Quorum
+    }
 }
 
 /// Bounds, each with a named behaviour when it is met.
@@ -156,6 +177,9 @@ pub struct Limits {
     /// have none go with every clock and context. Default 8, so that a context stays below some 200 bytes. Fewer make
     /// more names, and a name costs some 45 bytes on disk at every owner, for good.
     pub named_rows: usize,
+    /// Most writes that a shard keeps in memory before it syncs them, where nobody waits for the sync. Default 1,000: the
+    /// paper's buffer (§6.1).
+    pub buffered: usize,
     /// Most messages that wait for a node; further ones are dropped, as a network may. Default 65,536.
     pub inbox: usize,
 }
@@ -176,6 +200,7 @@ impl Default for Limits {
             exchange_batch: 256,
             frame: 32 << 20,
             named_rows: 8,
+            buffered: 1_000,
             inbox: 65_536,
         }
     }
@@ -202,6 +227,8 @@ pub struct Timing {
     pub probe: Duration,
     /// How often hints are tried, and how long a batch of them may take. Default 500 ms.
     pub handoff: Duration,
+    /// How long a write may stay in memory alone, where its [`Durability`] lets it. Default 1 s, as Redis has it.
+    pub flush: Duration,
     /// How often records that still carry a residual are looked at. Default 1 s.
     pub sweep: Duration,
     /// How often each owner of a partition compares itself with each other. Default 5 s. [`Duration::MAX`]: never.
@@ -236,6 +263,7 @@ impl Default for Timing {
             repair: Duration::from_millis(50),
             probe: Duration::from_millis(100),
             handoff: Duration::from_millis(500),
+            flush: Duration::from_secs(1),
             sweep: Duration::from_secs(1),
             exchange: Duration::from_secs(5),
             gossip: Duration::from_secs(1),
@@ -253,7 +281,7 @@ impl Limits {
     /// [`ConfigError::Limit`] for a bound of zero or beyond 4 GiB (hints may have more), or for objects that can't hold
     /// one value; [`ConfigError::Frame`] for a frame that can't hold four objects with key and context.
     pub fn validate(&self) -> Result<(), ConfigError> {
-        let bounds: [(&'static str, usize); 13] = [
+        let bounds: [(&'static str, usize); 14] = [
             ("key", self.key),
             ("value", self.value),
             ("siblings", self.siblings),
@@ -266,6 +294,7 @@ impl Limits {
             ("exchange_batch", self.exchange_batch),
             ("frame", self.frame),
             ("named_rows", self.named_rows),
+            ("buffered", self.buffered),
             ("inbox", self.inbox),
         ];
         for (name, value) in bounds {
@@ -300,6 +329,7 @@ impl Timing {
             ("repair", self.repair),
             ("probe", self.probe),
             ("handoff", self.handoff),
+            ("flush", self.flush),
             ("sweep", self.sweep),
             ("exchange", self.exchange),
             ("gossip", self.gossip),

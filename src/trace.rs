@@ -137,6 +137,8 @@ pub enum Step {
     },
     /// This node's own copy is durable.
     Durable,
+    /// This node's own copy is in memory, which is enough for what was asked.
+    Buffered,
     /// A node knows a later layout than the request named, or has promised one.
     Behind {
         /// Who has said so.
@@ -388,6 +390,7 @@ impl fmt::Display for Step {
             Self::HoldsBackHint { owner } => write!(f, "to be kept for {owner} when somebody believes the timestamp"),
             Self::KeepsNoHint { owner } => write!(f, "not kept for {owner}: no room, or the storage failed"),
             Self::Durable => write!(f, "the own copy is durable"),
+            Self::Buffered => write!(f, "the own copy is in memory"),
             Self::Behind { node, decided } => write!(f, "{node} knows more of layouts: {decided} is decided there"),
             Self::MadeAnew { layouts } => write!(f, "made anew for {}", list(layouts)),
             Self::Waits => write!(f, "to be made anew in a moment: what it must know is not here yet"),

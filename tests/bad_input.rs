@@ -150,7 +150,7 @@ fn a_forged_context_of_ten_thousand_actors_is_refused_by_its_length_or_by_its_se
     let opened = |limits: Limits| {
         let node = open(Setup { limits, ..setup(1, 3) }).unwrap();
         let opened = node.context(keyspace, b"k", &forged);
-        assert!(!node.is_dirty());
+        assert!(!node.wants_commit());
         opened
     };
     let limit = Limits::default().context;
@@ -218,7 +218,7 @@ fn strangers_are_not_listened_to() {
             node.step(NOW, Input::Message(NodeId(77), message));
         }
     }
-    assert_eq!((node.poll(), node.is_dirty()), (None, false));
+    assert_eq!((node.poll(), node.wants_commit()), (None, false));
 }
 
 #[test]

@@ -47,6 +47,13 @@ fn seeds_that_change_layouts_keep_every_promise() {
     all_hold(Settings::ELASTIC + fresh());
 }
 
+#[test]
+fn seeds_whose_writes_are_not_all_synced_keep_every_promise() {
+    all_hold(Settings::BUFFERED);
+    all_hold(Settings::BUFFERED + fresh());
+    all_hold(Settings::BUFFERED + Settings::ELASTIC + fresh());
+}
+
 /// Each of these broke a property once, most of them that a change comes to its end.
 const BROKEN_ONCE: &[u64] = &[
     1_100, 1_107, 1_294, 1_305, 1_461, 1_500, 1_691, 1_855, 1_866, 1_910, 1_923, 2_044, 2_049, 2_063, 2_230, 2_235,

@@ -145,7 +145,7 @@ impl Nodes {
                     _ => {}
                 }
             }
-            if !node.is_dirty() {
+            if !node.wants_commit() {
                 return answer;
             }
             node.commit().expect("a storage in memory syncs");

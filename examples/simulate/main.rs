@@ -1,7 +1,7 @@
 //! Runs campaigns on the simulator: whole clusters of the shipped code, their clients, and whatever befalls them.
 //!
 //! ```text
-//! cargo run --release --example simulate -- --seeds 10000            # seeds 0 to 9999; of every third the layout changes
+//! cargo run --release --example simulate -- --seeds 10000            # seeds 0 to 9999; in every third the layout changes
 //! cargo run --release --example simulate -- --seeds 10000 --from S   # others
 //! cargo run --release --example simulate -- --only pause             # requests, and no other fault than this
 //! cargo run --release --example simulate -- --small                  # three nodes, few clients and keys: many seeds
@@ -148,9 +148,11 @@ fn run(options: &Options) -> Result<bool, Box<dyn Error>> {
     Ok(campaign(options))
 }
 
-/// Every third story of a run is one whose layout changes.
-const fn with_changes(number: u64, options: &Options) -> u64 {
-    if options.small || number % 3 < 2 { number } else { number | Settings::ELASTIC }
+/// Every third story of a run is one whose layout changes, and in every fourth not all writes are synced at once.
+const fn kind_of(number: u64, options: &Options) -> u64 {
+    let buffered = if number % 4 < 3 { 0 } else { Settings::BUFFERED };
+    let elastic = if options.small || number % 3 < 2 { 0 } else { Settings::ELASTIC };
+    number | buffered | elastic
 }
 
 fn draw(seed: u64, options: &Options) -> Story {
@@ -202,7 +204,7 @@ fn campaign(options: &Options) -> bool {
                     if number >= end {
                         break;
                     }
-                    let seed = with_changes(number, options);
+                    let seed = kind_of(number, options);
                     let run = play(&draw(seed, options));
                     let mut sum = sum.lock().unwrap_or_else(std::sync::PoisonError::into_inner);
                     sum.add(seed, run);

@@ -51,14 +51,14 @@ impl<S: Storage> Shard<S> {
         self.lanes.say(Output::Done(ticket, reply));
     }
 
-    /// Answers a client with what this node's state, perhaps unsynced, has gone into.
+    /// Answers a client with what this node's state has gone into.
     pub(super) fn done_with_state(&mut self, ticket: Ticket, reply: Reply) {
         self.count(&reply);
         if self.traces.is_empty() {
-            return self.lanes.reveal(Output::Done(ticket, reply));
+            return self.lanes.show(Output::Done(ticket, reply));
         }
         let reply = self.with_trace(ticket, reply);
-        self.lanes.reveal(Output::Done(ticket, reply));
+        self.lanes.show(Output::Done(ticket, reply));
     }
 
     fn count(&mut self, reply: &Reply) {

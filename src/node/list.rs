@@ -140,7 +140,7 @@ impl<S: Storage> Shard<S> {
             self.list_here(list.partition, list.keyspace, &list.after, limit)
         });
         let reply = ListReply { request: list.request, partition: list.partition, result };
-        self.lanes.reveal(Output::Send(from, Message::ListReply(reply)));
+        self.lanes.show(Output::Send(from, Message::ListReply(reply)));
     }
 
     pub(super) fn on_list_reply(&mut self, from: NodeId, reply: ListReply) {

@@ -415,10 +415,11 @@ impl<S: Storage> Node<S> {
         self.shards.iter().any(Shard::is_fenced)
     }
 
-    /// Whether a commit has something to do.
+    /// Whether [`Node::commit`] should be called: something waits for it, or what is in memory alone has been there for
+    /// long enough ([`Timing::flush`](crate::config::Timing::flush)).
     #[must_use]
-    pub fn is_dirty(&self) -> bool {
-        self.shards.iter().any(Shard::is_dirty)
+    pub fn wants_commit(&self) -> bool {
+        self.shards.iter().any(Shard::wants_commit)
     }
 
     /// When [`Input::Wake`] is due. A later wake-up costs time, a needless one does nothing.

@@ -42,6 +42,18 @@ pub(super) struct PutOperation {
     round: u32,
     /// When it is sent anew, since what it must know had not come.
     again: Option<Time>,
+    /// Who syncs it at once though nobody waits for that ([`Durability::One`]).
+    synced_by: Option<NodeId>,
+}
+
+/// Of those that are asked to store it as owners, who syncs it at once though nobody waits for that: the last, which is
+/// the least likely to be waited for.
+fn synced_by(rule: WriteRule, orders: &[Order]) -> Option<NodeId> {
+    let plain = |order: &Order| match *order {
+        Order::Write { to, hint_for: None } => Some(to),
+        Order::Write { .. } | Order::Keep { .. } => None,
+    };
+    if rule.durability == Durability::One { orders.iter().rev().find_map(plain) } else { None }
 }
 
 /// What a client's write is timed as.
@@ -58,6 +70,24 @@ impl PutOperation {
     /// Whose acknowledgements it waits for.
     pub(super) fn waits_for(&self) -> impl Iterator<Item = NodeId> {
         self.machine.waits_for()
+    }
+
+    /// Whether this node's own copies need not be synced before they count.
+    fn waives_own_sync(&self) -> bool {
+        match self.rule.durability {
+            Durability::Quorum | Durability::Coordinator => false,
+            Durability::One => self.synced_by.is_some(),
+            Durability::Memory => true,
+        }
+    }
+
+    /// What is asked of another node that is to have it.
+    fn durability_at(&self, node: NodeId, is_hint: bool) -> Durability {
+        match self.rule.durability {
+            // Whoever stands in for an owner may do so for the one that was to sync it.
+            Durability::One if is_hint || self.synced_by == Some(node) => Durability::Quorum,
+            asked => asked,
+        }
     }
 
     pub(super) fn abandoned(self) -> Option<(Ticket, Reply)> {
@@ -133,6 +163,7 @@ impl<S: Storage> Shard<S> {
         let notes = self.notes_of(reply_to.ticket(), partition);
         let machine = self.start_machine(&key, rule, notes, &mut orders);
         let due = machine.due(self.shared.patience()).into_iter().chain(again).min().unwrap_or(deadline).min(deadline);
+        let synced_by = synced_by(rule, &orders);
         let (sets, layouts) = (self.topology.sets(partition), self.topology.live(partition).into());
         let (began, round) = (self.now.time, 0);
         let operation = PutOperation {
@@ -148,13 +179,13 @@ impl<S: Storage> Shard<S> {
             layouts,
             round,
             again,
+            synced_by,
         };
         let number = self.operations.add(Operation::Put(operation), due);
         self.perform(number, &mut orders);
         self.orders = orders;
         match local {
-            Some(stored) if self.lanes.when_durable(&stored, number, round) => self.put_is_durable(number, round),
-            Some(_) => {}
+            Some(stored) => self.own_copy(number, round, &stored),
             None => self.put_progress(number, false),
         }
     }
@@ -190,12 +221,12 @@ impl<S: Storage> Shard<S> {
         let machine = self.start_machine(&key, rule, notes, &mut orders);
         let layouts = self.topology.live(partition).into();
         let Some(Operation::Put(put)) = self.operations.get_mut(number) else { return };
+        put.synced_by = synced_by(rule, &orders);
         (put.machine, put.sets, put.layouts, put.round, put.again) = (machine, sets, layouts, round, again);
         self.perform(number, &mut orders);
         self.orders = orders;
         match admitted {
-            Some(stored) if self.lanes.when_durable(&stored, number, round) => self.put_is_durable(number, round),
-            Some(_) => {}
+            Some(stored) => self.own_copy(number, round, &stored),
             None => self.put_progress(number, false),
         }
     }
@@ -258,7 +289,7 @@ impl<S: Storage> Shard<S> {
                 }
                 self.turned_away.push_back(request);
                 let outcome = Forwarded::AtCap { live };
-                self.lanes.reveal(Output::Send(node, Message::ForwardReply(ForwardReply { request, outcome })));
+                self.lanes.show(Output::Send(node, Message::ForwardReply(ForwardReply { request, outcome })));
             }
             (ReplyTo::Peer { node, request, .. }, AdmitError::Put(_)) => {
                 let outcome = Forwarded::Refused(Refusal::Storage);
@@ -271,15 +302,16 @@ impl<S: Storage> Shard<S> {
     fn perform(&mut self, number: u64, orders: &mut Vec<Order>) {
         for order in orders.drain(..) {
             let Some(Operation::Put(put)) = self.operations.get_mut(number) else { return };
-            let (key, update, durability) = (put.key.clone(), Arc::clone(&put.update), put.rule.durability);
+            let (key, update, waives_sync) = (put.key.clone(), Arc::clone(&put.update), put.waives_own_sync());
             match order {
                 Order::Write { to, hint_for } => {
                     let (sets, round) = (put.sets.clone(), put.round);
+                    let durability = put.durability_at(to, hint_for.is_some());
                     let request = self.request_id(number);
                     self.ask(to, Message::Write(Write { request, sets, round, key, update, hint_for, durability }));
                 }
                 Order::Keep { owner } => match self.keep_hint(owner, &key, &update) {
-                    Ok(stored) => self.lanes.wrote(&stored),
+                    Ok(stored) => self.wrote_own(&stored, waives_sync),
                     // What is not there counts for nobody: at W = 1 it would be an acknowledged write's only copy.
                     Err(_) => {
                         if let Some(Operation::Put(put)) = self.operations.get_mut(number) {
@@ -291,13 +323,37 @@ impl<S: Storage> Shard<S> {
         }
     }
 
+    /// Notes what a coordinator has written for a put of its own.
+    fn wrote_own(&mut self, stored: &Stored, waives_sync: bool) {
+        if waives_sync {
+            self.lanes.buffered(stored, self.now.time);
+        } else {
+            self.lanes.wrote(stored);
+        }
+    }
+
+    /// The coordinator's own copy is written: it counts at once, or when it is synced.
+    fn own_copy(&mut self, number: u64, round: u32, stored: &Stored) {
+        let Some(Operation::Put(put)) = self.operations.get(number) else { return };
+        if put.waives_own_sync() {
+            self.lanes.buffered(stored, self.now.time);
+            self.own_copy_counts(number, round, &Step::Buffered);
+        } else if self.lanes.when_durable(stored, number, round) {
+            self.put_is_durable(number, round);
+        }
+    }
+
     /// The coordinator's own copy is durable.
     pub(super) fn put_is_durable(&mut self, number: u64, round: u32) {
+        self.own_copy_counts(number, round, &Step::Durable);
+    }
+
+    fn own_copy_counts(&mut self, number: u64, round: u32, step: &Step) {
         let (me, store) = (self.shared.node, self.votes.store);
         if let Some(Operation::Put(put)) = self.operations.get_mut(number)
             && put.round == round
         {
-            put.machine.notes.note(|| Step::Durable);
+            put.machine.notes.note(|| step.clone());
             let layouts = &put.layouts;
             let elastic = self.shared.elastic;
             put.machine.stored_in(me, |at| !elastic || member_store(&layouts[at], me) == store);
@@ -445,7 +501,7 @@ impl<S: Storage> Shard<S> {
         let Some(Operation::Put(put)) = self.operations.remove(number) else { return };
         for owner in uncovered {
             if let Ok(stored) = self.keep_hint(owner, &put.key, &put.update) {
-                self.lanes.wrote(&stored);
+                self.wrote_own(&stored, put.waives_own_sync());
             }
         }
     }
@@ -472,7 +528,7 @@ impl<S: Storage> Shard<S> {
                     PutOutcome::Done { owners, fallbacks, .. } => Forwarded::Done { owners, fallbacks },
                     PutOutcome::Failed(shortfall) => Forwarded::Failed(shortfall),
                 };
-                self.lanes.reveal(Output::Send(node, Message::ForwardReply(ForwardReply { request, outcome })));
+                self.lanes.show(Output::Send(node, Message::ForwardReply(ForwardReply { request, outcome })));
             }
         }
     }

@@ -25,9 +25,13 @@ impl<S: Storage> Shard<S> {
         };
         match (stored, write.durability) {
             (Ok(stored), Durability::Quorum) => self.lanes.acknowledge(&stored, reply(Ok(()), None)),
-            // The coordinator waives this copy's durability: its own will do.
-            (Ok(stored), Durability::Coordinator) => {
-                self.lanes.wrote(&stored);
+            // This copy's durability is waived. A delete is shown to nobody before it is synced.
+            (Ok(stored), _) => {
+                if write.update.live.is_empty() {
+                    self.lanes.wrote(&stored);
+                } else {
+                    self.lanes.buffered(&stored, self.now.time);
+                }
                 self.lanes.say(reply(Ok(()), None));
             }
             (Err(barred), _) => {
@@ -93,7 +97,7 @@ impl<S: Storage> Shard<S> {
         let (result, known) = self.show_to(from, &read.key, read.floor);
         let (floor, store) = (read.floor, self.votes.store);
         let reply = ReadReply { request: read.request, partition, floor, store, result, known };
-        self.lanes.reveal(Output::Send(from, Message::ReadReply(reply)));
+        self.lanes.show(Output::Send(from, Message::ReadReply(reply)));
     }
 
     /// What a reader of the owners of a decided layout is shown; or why not, with what it doesn't know.

@@ -462,8 +462,9 @@ impl<S: Storage> Shard<S> {
         }
     }
 
-    pub(super) fn is_dirty(&self) -> bool {
-        self.lanes.is_dirty() && !self.is_fenced()
+    pub(super) fn wants_commit(&self) -> bool {
+        let (flush, limit) = (self.shared.timing.flush, self.shared.limits.buffered);
+        self.lanes.wants_sync(self.now.time, flush, limit) && !self.is_fenced()
     }
 
     pub(super) const fn is_fenced(&self) -> bool {
@@ -492,6 +493,8 @@ impl<S: Storage> Shard<S> {
             self.moves.due,
             self.expire_due(),
             Some(self.scrub_due),
+            // Once it is due it is for a commit, and no wake-up helps.
+            self.lanes.sync_due(self.shared.timing.flush).filter(|due| *due > self.now.time),
         ];
         // What is never due needs no timer.
         all.into_iter().flatten().min().filter(|due| due.0 < u64::MAX)

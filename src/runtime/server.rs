@@ -328,7 +328,7 @@ impl<S: Storage> NodeCell<S> {
     fn flush(&self, state: &mut State<S>) {
         self.empty(state);
         let Some(node) = &mut state.node else { return };
-        if node.is_dirty() {
+        if node.wants_commit() {
             let began = clock::now().time;
             // A failure is reported by an event of the node, which is fenced by it.
             let _ = node.commit();

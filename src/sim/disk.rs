@@ -120,6 +120,11 @@ impl SimDisk {
         }
     }
 
+    /// What is shown to whoever opens it is durable: a sync may have failed, or not been made, before.
+    pub(super) fn open(&mut self) {
+        self.undo.clear();
+    }
+
     /// How many batches were written since the last sync.
     #[must_use]
     pub fn unsynced(&self) -> usize {

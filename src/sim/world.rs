@@ -280,9 +280,9 @@ impl Sim {
         let mut next = Vec::new();
         if self.disk.is_some() {
             // A process that waits for its disk syncs when it has said what needn't wait.
-        } else if node.is_dirty() && !std::mem::replace(&mut process.syncing, true) {
+        } else if node.wants_commit() && !std::mem::replace(&mut process.syncing, true) {
             next.push((now + SYNC, What::Commit { node: id, start }));
-        } else if !node.is_dirty() {
+        } else if !node.wants_commit() {
             process.syncing = false;
         }
         if let Some(due) = node.deadline().map(|due| due.max(now))

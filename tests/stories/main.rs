@@ -5,6 +5,7 @@ mod acknowledged;
 mod admission;
 mod damage;
 mod deletes;
+mod durability;
 mod elastic;
 mod exchange;
 mod expiry;

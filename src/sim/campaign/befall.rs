@@ -137,6 +137,9 @@ impl Player {
         self.sim.crash_keeping(node, kept);
         self.coverage.count("unsynced batches lost", unsynced.saturating_sub(kept) as u64);
         self.coverage.count("unsynced batches kept", unsynced.min(kept) as u64);
+        if unsynced > kept {
+            self.forgot.push(self.sim.now());
+        }
         self.gone(node);
         Ok(was_up)
     }
@@ -190,7 +193,7 @@ impl Player {
     }
 
     /// A write that only its coordinator had promised to keep is no longer promised by anybody when that has lost its
-    /// disk.
+    /// disk; one that nobody had promised to keep, when anybody has forgotten something.
     pub(super) fn forget_what_coordinators_lost(&mut self) {
         for write in self.history.writes.iter_mut().filter(|write| write.is_relaxed) {
             // Its acknowledgement may have come by another node, after the coordinator was struck.
@@ -199,6 +202,11 @@ impl Player {
             if write.outcome == Outcome::Acked && self.struck.iter().any(lost) {
                 write.outcome = Outcome::Unknown;
                 self.coverage.count("put whose coordinator alone had it durably and lost it", 1);
+            }
+            let forgotten = || self.struck.iter().map(|(at, _)| at).chain(&self.forgot).any(|at| write.began <= *at);
+            if write.outcome == Outcome::Acked && write.is_buffered && forgotten() {
+                write.outcome = Outcome::Unknown;
+                self.coverage.count("put that was perhaps in the memory of a process that crashed", 1);
             }
         }
     }

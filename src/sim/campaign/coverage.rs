@@ -58,6 +58,8 @@ const RARE: &[&str] = &[
     "full exchange",
     "put acknowledged with its coordinator's durability",
     "put whose coordinator alone had it durably and lost it",
+    "put acknowledged before anybody had synced it",
+    "put that was perhaps in the memory of a process that crashed",
     "put acknowledged by different zones",
     "put of a value close to its bound",
     "put refused because the object would be too large",

@@ -40,6 +40,8 @@ pub struct Write {
     pub acked: Option<Time>,
     /// Its coordinator's disk is enough for its acknowledgement: a quorum has it perhaps in memory alone.
     pub is_relaxed: bool,
+    /// No disk is enough for its acknowledgement: it was perhaps in memory alone, everywhere.
+    pub is_buffered: bool,
     /// Who coordinated it when it was acknowledged, as its context says.
     pub coordinator: Option<NodeId>,
     /// Sent again through another node: then it may be two events, of which a context may cover one.

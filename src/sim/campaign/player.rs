@@ -40,6 +40,8 @@ pub(super) struct Player {
     pub(super) turned_away: Vec<Number>,
     /// When which node lost what it had made durable.
     pub(super) struck: Vec<(Time, NodeId)>,
+    /// When a node forgot what it had not synced.
+    pub(super) forgot: Vec<Time>,
     pub(super) placement: Placement,
     events: usize,
     started: Time,
@@ -132,6 +134,7 @@ impl Player {
             keyspace,
             turned_away: Vec::new(),
             struck: Vec::new(),
+            forgot: Vec::new(),
             placement: Placement::default(),
             events: 0,
         }
@@ -232,9 +235,14 @@ impl Player {
         self.clients[at].waiting = Some((node, ticket, Op::List));
     }
 
-    /// For every third write the disk of its coordinator is enough, where any is so.
-    const fn is_relaxed(&self, number: Number) -> bool {
-        self.settings.relaxed == 1 && number.is_multiple_of(3)
+    /// For every third write a quorum's disks are not waited for, where any is so.
+    const fn durability(&self, number: Number) -> Durability {
+        match (self.settings.relaxed, number % 9) {
+            (1, 0 | 3 | 6) | (2, 0) => Durability::Coordinator,
+            (2, 3) => Durability::One,
+            (2, 6) => Durability::Memory,
+            _ => Durability::Quorum,
+        }
     }
 
     /// Every other client wants the answers that count from different zones, where there are several.
@@ -276,6 +284,7 @@ impl Player {
             began: self.sim.now(),
             acked: None,
             is_relaxed: false,
+            is_buffered: false,
             coordinator: None,
             is_repeated: false,
         });
@@ -309,7 +318,7 @@ impl Player {
             Reconciling::Keep | Reconciling::Latest if self.settings.large == 1 => Some(padded(number)),
             Reconciling::Keep | Reconciling::Latest => Some(number.to_string()),
         };
-        let durability = if self.is_relaxed(number) { Durability::Coordinator } else { Durability::Quorum };
+        let durability = self.durability(number);
         let (write_id, spread) = (Some(WriteId(number as u128)), self.spread(at));
         let options = PutOptions { spread, durability, write_id, if_unchanged, ..PutOptions::default() };
         let ticket = self.sim.start_put(node, &name(write.key), value.as_deref(), context, options);
@@ -369,12 +378,17 @@ impl Player {
     }
 
     fn acknowledged(&mut self, at: usize, number: Number, written: &Written) {
-        let (relaxed, zones) = (self.is_relaxed(number), self.spread(at) == Spread::Zones);
+        let (durability, zones) = (self.durability(number), self.spread(at) == Spread::Zones);
+        let relaxed = durability != Durability::Quorum;
         let write = &mut self.history.writes[number];
+        // A delete is synced by its coordinator, whatever was asked for.
+        write.is_buffered = relaxed && durability != Durability::Coordinator && !write.is_delete;
         (write.is_relaxed, write.coordinator) = (relaxed, written.context.route());
         let large = self.settings.large == 1 && self.settings.reconciling() != Reconciling::Union;
         let near = large && !write.is_delete && padded(number).len() == VALUE;
-        self.coverage.count("put acknowledged with its coordinator's durability", u64::from(relaxed));
+        self.coverage
+            .count("put acknowledged with its coordinator's durability", u64::from(relaxed && !write.is_buffered));
+        self.coverage.count("put acknowledged before anybody had synced it", u64::from(write.is_buffered));
         self.coverage.count("put acknowledged by different zones", u64::from(zones && self.settings.w > 1));
         self.coverage.count("put of a value close to its bound", u64::from(near));
     }

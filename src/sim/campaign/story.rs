@@ -105,7 +105,7 @@ settings! {
     /// Zones that the nodes stand in, by turns; with more than one, every other client wants its answers from different
     /// ones.
     zones,
-    /// 1: for every third write its coordinator's disk is enough.
+    /// 1: for every third write its coordinator's disk is enough; 2: for such a write that, or one other's, or none.
     relaxed,
     /// 1: values reach up to their bound, and few of them fill an object.
     large;
@@ -117,6 +117,9 @@ impl Settings {
     /// Stories from this seed on change layouts. Which they are is no matter of chance, so that the others stay what they
     /// were.
     pub const ELASTIC: u64 = 1 << 40;
+
+    /// Stories of seeds with this bit have writes that nobody syncs at once.
+    pub const BUFFERED: u64 = 1 << 41;
 
     /// How siblings become one value.
     #[must_use]
@@ -163,9 +166,13 @@ impl Settings {
             dot_log: [1, 8, 1_024][rng.random_range(0..3)],
             core: if rng.random() { rng.random_range(1..=all) } else { 0 },
             zones: [1, 1, 2, 3][rng.random_range(0..4)],
-            relaxed: u64::from(rng.random_range(0..4) == 0),
+            relaxed: match rng.random_range(0..4) {
+                _ if seed & Self::BUFFERED > 0 => 2,
+                0 => 1,
+                _ => 0,
+            },
             large: u64::from(rng.random_range(0..8) == 0),
-            elastic: u64::from(seed >= Self::ELASTIC),
+            elastic: u64::from(seed & Self::ELASTIC > 0),
         }
     }
 }

@@ -151,7 +151,7 @@ fn put_request(out: &mut Vec<u8>, request: &Request) {
             put_bytes(out, &context.unnamed().to_bytes());
             put_option(out, options.w.map(u64::from));
             put_rule(out, options.mode, options.spread, options.deadline);
-            out.push(u8::from(options.durability == Durability::Coordinator));
+            out.push(options.durability as u8);
             out.push(u8::from(options.if_unchanged));
             out.push(u8::from(options.write_id.is_some()));
             options.write_id.iter().for_each(|id| out.extend_from_slice(&id.0.to_le_bytes()));
@@ -189,7 +189,10 @@ fn request(reader: &mut Reader<'_>, setup: &Setup) -> Result<Request, DecodeErro
                 .map_err(|_| DecodeError::Rule("a context that is not of this cluster and key"))?;
             let w = small(reader)?;
             let (mode, spread, deadline) = rule(reader)?;
-            let durability = if flag(reader)? { Durability::Coordinator } else { Durability::Quorum };
+            let [durability] = reader.array()?;
+            let all = [Durability::Quorum, Durability::Coordinator, Durability::One, Durability::Memory];
+            let known = all.into_iter().find(|known| *known as u8 == durability);
+            let durability = known.ok_or(DecodeError::Rule("a durability that nobody knows"))?;
             let if_unchanged = flag(reader)?;
             let write_id = if flag(reader)? { Some(WriteId(u128::from_le_bytes(reader.array()?))) } else { None };
             let expires_after = if kind == 5 { Some(Duration::from_micros(reader.varint()?)) } else { None };

@@ -66,10 +66,10 @@ impl Sim {
     pub(super) fn sync_when_drained(&mut self, id: NodeId) {
         let Some(times) = self.disk else { return };
         let process = self.nodes.get_mut(&id).expect("a member");
-        let is_dirty = process.node.as_ref().is_some_and(Node::is_dirty);
+        let is_due = process.node.as_ref().is_some_and(Node::wants_commit);
         let server = &process.server;
         let is_drained = server.is_drained() || server.since_sync >= DRAIN;
-        if !is_dirty || !is_drained || process.syncing || server.serving {
+        if !is_due || !is_drained || process.syncing || server.serving {
             return;
         }
         let mut took = times.sync + self.about(times.sync_tail);

@@ -89,7 +89,8 @@ impl Sim {
         // Unique, as fresh randomness is, and the same in every run of the seed.
         let twin = u64::from(without_twin(node) != node) << 62;
         let start = Start(twin | without_twin(node).0 << 32 | process.starts);
-        let disks = process.disks.clone();
+        let mut disks = process.disks.clone();
+        disks.iter_mut().for_each(SimDisk::open);
         let (seed, shards) = (self.rng.random(), disks.len());
         let mut opened = Node::open(process.setup.clone(), disks, start, seed, now)?;
         if opened.propose(Arc::clone(&self.layout)).is_ok() {
@@ -319,7 +320,8 @@ impl Sim {
     fn is_calm(&self) -> bool {
         let calm = |process: &Process| {
             process.node.as_ref().is_none_or(|node| {
-                node.in_flight() == 0 && !node.is_dirty() && node.hints().iter().all(|(target, _)| !self.is_up(*target))
+                let is_synced = || node.is_fenced() || node.storages().all(|disk| disk.unsynced() == 0);
+                node.in_flight() == 0 && is_synced() && node.hints().iter().all(|(target, _)| !self.is_up(*target))
             })
         };
         let idle = |process: &Process| process.server.is_idle();

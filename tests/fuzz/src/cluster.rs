@@ -60,7 +60,7 @@ impl Lone {
                     replies.push(reply);
                 }
             }
-            if !self.node.is_dirty() || self.node.commit().is_err() {
+            if !self.node.wants_commit() || self.node.commit().is_err() {
                 return replies;
             }
         }
@@ -347,7 +347,7 @@ impl Nodes {
         loop {
             let mut sent = Vec::new();
             for (&from, node) in &mut self.members {
-                if node.is_dirty() {
+                if node.wants_commit() {
                     node.commit().expect("memory doesn't fail");
                 }
                 while let Some(output) = node.poll() {
@@ -358,7 +358,7 @@ impl Nodes {
                     }
                 }
             }
-            if sent.is_empty() && !self.members.values().any(Node::is_dirty) {
+            if sent.is_empty() && !self.members.values().any(Node::wants_commit) {
                 return;
             }
             for (from, to, message) in sent {

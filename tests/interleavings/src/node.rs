@@ -118,7 +118,7 @@ impl<S: Storage> Node<S> {
         true
     }
 
-    pub fn is_dirty(&self) -> bool {
+    pub fn wants_commit(&self) -> bool {
         !self.unsynced.is_empty()
     }
 
