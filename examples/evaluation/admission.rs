@@ -92,7 +92,7 @@ fn run(scale: &Scale) -> Section {
 }
 
 fn play(plan: &Plan, arm: &Arm) -> Outcome {
-    let sim = Sim::builder(NODES, 65).service_time(SERVICE).disk_time(DISK).build();
+    let sim = Sim::builder(NODES, 65).service_time(SERVICE).disk_time(DISK).encode(false).build();
     let mut load = Load::new(sim, plan.keys, 65);
     load.start_anew_with(&arm.timing);
     let mut outcome = Outcome { samples: Vec::new(), failed: 0, left: Vec::new(), hints_home: None, done: None };

@@ -49,7 +49,7 @@ fn run(scale: &Scale) -> Section {
         Plan { nodes: 5, keys: 500, peak: 120, hours: Duration::from_secs(2), days: 1 },
         Plan { nodes: 30, keys: 10_000, peak: 250, hours: Duration::from_secs(20), days: 2 },
     );
-    let sim = Sim::builder(plan.nodes, 4).service_time(SERVICE).disk_time(DISK).build();
+    let sim = Sim::builder(plan.nodes, 4).service_time(SERVICE).disk_time(DISK).encode(false).build();
     let mut load = Load::new(sim, plan.keys, 4);
     let mut points = Vec::new();
     for (number, percent) in (0..plan.days).flat_map(|_| DAY).enumerate() {
