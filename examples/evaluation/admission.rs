@@ -110,9 +110,9 @@ fn play(plan: &Plan, arm: &Arm) -> Outcome {
             outcome.left.push((load.time().as_secs_f64(), share * 100.0));
         }
         if load.time() > RETURNS && hints == 0 {
-            outcome.hints_home.get_or_insert(load.time() - RETURNS);
+            outcome.hints_home.get_or_insert(load.time().saturating_sub(RETURNS));
             if share == 0.0 {
-                outcome.done.get_or_insert(load.time() - RETURNS);
+                outcome.done.get_or_insert(load.time().saturating_sub(RETURNS));
             }
         }
     }
