@@ -183,7 +183,7 @@ fn report(plan: &Plan, arms: &[Arm], outcomes: &[Outcome]) -> Section {
         "Latencies are of reads and writes together, from the node's return until its partitions were found equal at all other owners, \
          or to the end of the run; the times of the last two columns count from the return. In the first second every policy is at full \
          speed: nothing has been judged yet. With feedback the 99th percentile swings about the threshold instead of staying below it: \
-         a slice that has gone can't be taken back, and is judged afterwards. The paper's nodes look at the last minute; here it is the \
+         a slice that has gone can't be taken back, and is judged afterwards. The paper's nodes look at reads of the database over the last minute; here it is at whole requests, over the \
          time since the last judgement, a quarter of a second to a second, since a percentile over a minute would go on slowing down for a \
          minute after it had helped.\n\n\
          The size of a slice matters as much as the pace. It is at most 64 hints, 256 records of an exchange, or 64 records that are looked \

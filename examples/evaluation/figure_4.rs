@@ -78,8 +78,7 @@ const PUBLISHED: [(&str, f64, f64); 4] = [
 fn report(plan: &Plan, points: &[Point], load: &Load, slowest: [f64; 2]) -> Section {
     let mut section = Section::default();
     section.say(&format!(
-        "The paper's figure 4 shows the means and the 99.9th percentiles of reads and writes over December 2006, as twelve hours a \
-         point, in a cluster of unknown size and load, with (N, R, W) = (3, 2, 2). Its words: latencies follow the load over the day; \
+        "The paper's figure 4 shows the means and the 99.9th percentiles of reads and writes over December 2006, on a couple hundred nodes of unknown load, with (N, R, W) = (3, 2, 2). Its words: latencies follow the load over the day; \
          writes take longer than reads, for they always go to the disk; the 99.9th percentiles are about 200 ms, ten times the means.\n\n\
          Here: {} nodes, (3, 2, 2), {} keys of {VALUE} bytes. A client reads a key, any, through any node, and writes it anew. {} \
          clients a second at the peak, which are the 500 requests a second of the paper's example of a service level; over the day as \
