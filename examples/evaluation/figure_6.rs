@@ -161,7 +161,7 @@ fn conclude(section: &mut Section, all: &[Vec<Ratio>], usual: usize) {
     section.say(&format!(
         "Where the claim ends: it assumes that \"there are enough keys in the popular end of the distribution\". From a skew of \
          about 0.9 on there aren't: at the peak the most popular key alone is then {} of a node's mean load, more than a node may \
-         deviate, and load no longer helps. At 1.1 {} (strategy 1) and {} (this library) of the nodes are out of balance at the peak, {} and {} at an eighth \
+         deviate, and more load hardly helps. At 1.1 {} (strategy 1) and {} (this library) of the nodes are out of balance at the peak, {} and {} at an eighth \
          of it. No placement helps there, since a key has {COPIES} owners and no more; it takes more copies of that key, or a \
          cache before it.",
         percent(first * NODES as f64 / COPIES as f64, 0),
@@ -177,7 +177,7 @@ fn conclude(section: &mut Section, all: &[Vec<Ratio>], usual: usize) {
         "equal shares leave fewer nodes out of balance at any load",
     );
     section.always(high[0].ours < 1e-9, "without skew no node of the library's is out of balance at the peak");
-    section.must(high[at(1.1)].drawn > 0.4 && high[at(1.1)].ours > 0.4, "with much skew load no longer helps");
+    section.must(high[at(1.1)].drawn > 0.4 && high[at(1.1)].ours > 0.4, "with much skew no load is even");
 }
 
 /// The mean of many windows, for each skew.

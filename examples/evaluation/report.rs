@@ -3,7 +3,7 @@
 use std::fmt::Write;
 use std::io;
 use std::path::Path;
-use std::time::Instant;
+use std::time::{Duration, Instant};
 
 /// How much is run.
 pub(crate) struct Scale {
@@ -113,4 +113,13 @@ pub(crate) fn write<'a>(
 /// A share as so many in a hundred.
 pub(crate) fn percent(share: f64, digits: usize) -> String {
     format!("{:.digits$} %", share * 100.0)
+}
+
+/// A duration, in seconds or milliseconds.
+pub(crate) fn time(duration: Duration) -> String {
+    if duration.subsec_nanos() == 0 {
+        format!("{} s", duration.as_secs())
+    } else {
+        format!("{} ms", duration.as_millis())
+    }
 }

@@ -151,7 +151,7 @@ fn conclude(
         lost.of,
         RARE.start(),
         RARE.end(),
-        if lost.kept > 0 { lost.kept.to_string() } else { "none".to_owned() },
+        if lost.kept > 0 { format!("in {}", lost.kept) } else { "in none".to_owned() },
     ));
     section.say(&format!(
         "This library doesn't truncate. The same histories on the simulator, with an owner cut off during every few writes \

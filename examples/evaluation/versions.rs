@@ -11,7 +11,7 @@ use rand::seq::SliceRandom;
 use rand::{RngExt, SeedableRng};
 
 use crate::plot::{Axis, COLOURS, Chart, Series, Style};
-use crate::report::{Part, Scale, Section, percent};
+use crate::report::{Part, Scale, Section, percent, time};
 
 pub(crate) const PART: Part = Part { name: "versions", title: "§6.3: divergent versions", run };
 
@@ -112,14 +112,14 @@ fn run(scale: &Scale) -> Section {
     section.say(&format!(
         "The workload, on the simulator with {NODES} nodes and (N, R, W) = (3, 2, 2), sloppy: each writer reads a cart through \
          any node, thinks, writes it with the context that it has read through any node, rests, and begins anew. A message takes \
-         0.2 to 1 ms. Robots think {:?} and rest {:?} (between zero and twice that, evenly), several on each of {} carts. People \
-         think {:?} and rest {:?}, one on each of {} carts: faster than people, so that failures meet many writes. Counted \
+         0.2 to 1 ms. Robots think {} and rest {} (between zero and twice that, evenly), several on each of {} carts. People \
+         think {} and rest {}, one on each of {} carts: faster than people, so that failures meet many writes. Counted \
          is what the writers' reads meet, before anything is merged.",
-        robots(1).thinks,
-        robots(1).rests,
+        time(robots(1).thinks),
+        time(robots(1).rests),
         robots(1).keys,
-        people.thinks,
-        people.rests,
+        time(people.thinks),
+        time(people.rests),
         people.keys
     ));
     writers(&mut section, &by_writers);
@@ -181,9 +181,10 @@ fn proportions(shares: &[f64]) -> String {
 
 fn failures(section: &mut Section, calm: &Seen, all: &[(f64, Seen, Seen)]) {
     section.say(&format!(
-        "With one writer for each cart, and failures that last {HARM:?} in the mean: nodes that crash and come back, and a network \
+        "With one writer for each cart, and failures that last {} in the mean: nodes that crash and come back, and a network \
          that falls into two parts of five and four nodes while clients reach both. Each request goes through any \
-         node that runs, in either part. One that fails is not repeated: the writer reads again."
+         node that runs, in either part. One that fails is not repeated: the writer reads again.",
+        time(HARM)
     ));
     let head = [
         "share of the time",

@@ -13,7 +13,7 @@ use rand::rngs::Xoshiro256PlusPlus;
 use rand::{RngExt, SeedableRng};
 
 use crate::plot::{Axis, COLOURS, Chart, Series, Style};
-use crate::report::{Part, Scale, Section, percent};
+use crate::report::{Part, Scale, Section, percent, time};
 use snapshots::{Failed, Snapshots, observe};
 use world::{AFTERMATH, Outcome, Phase, Plan, READS_AFTER, RESTS, Run, Sample, Turn, play};
 
@@ -158,12 +158,15 @@ fn rare(share: f64) -> String {
 fn price(section: &mut Section, scale: &Scale) {
     section.say(&format!(
         "The price. R + W > N promises fresh reads only among owners. {NODES} nodes crash and come back, each on its own, down for \
-         {AWAY:?} in the mean. {} clients, each with a key of its own, write through any node that is up, read it through another \
-         {READS_AFTER:?} after the acknowledgement (in the mean, between zero and twice that), rest {RESTS:?}, and write again. \
+         {} in the mean. {} clients, each with a key of its own, write through any node that is up, read it through another \
+         {} after the acknowledgement (in the mean, between zero and twice that), rest {}, and write again. \
          A read is stale if it shows nothing as new as the last acknowledged write. It counts as during a failure while an owner \
-         of its key is down, and as after it for {} s from an owner's return. Requests whose node went down are left out.",
+         of its key is down, and as after it for {} from an owner's return. Requests whose node went down are left out.",
+        time(AWAY),
         keys(scale),
-        AFTERMATH.as_secs()
+        time(READS_AFTER),
+        time(RESTS),
+        time(AFTERMATH)
     ));
     let head = [
         "p",
