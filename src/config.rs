@@ -415,6 +415,9 @@ pub enum ConfigError {
     /// opened.
     #[error("{0} is not a member of the layout")]
     NotAMember(crate::ids::NodeId),
+    /// A client has the name of a member of the layout ([`Setup::client`](crate::Setup::client)). Nothing was opened.
+    #[error("{0} is a member of the layout, and can't be a client")]
+    Client(crate::ids::NodeId),
 }
 
 #[cfg(test)]

@@ -136,15 +136,15 @@ fn left(sim: &Sim) -> (u64, f64) {
 fn report(plan: &Plan, arms: &[Arm], outcomes: &[Outcome]) -> Section {
     let mut section = Section::default();
     section.say(&format!(
-        "Background tasks of the paper's nodes ask an admission controller for slices of the disk. It watches the time that the \
-         foreground takes, and gives fewer while the 99th percentile is near a threshold, 50 ms in the paper's example. The \
-         paper gives no figures of what this brings. Here they are.\n\n\
-         {NODES} nodes, N = 3, R = W = 2; {} keys of {VALUE} bytes; each second {} clients read a key, any, through any node, and \
-         write it anew. n5 goes after {} s and comes back at {} s with an empty disk: what was kept for it has to go home, and \
-         what it has lost must be read at the other owners and sent. A message takes a node 0.15 ms and as much more on average; a \
-         sync takes 4 ms and 2 ms more on average; one of ten records must be read from the disk, at 4 ms and 4 ms more on average. \
-         A node does nothing else meanwhile. These times are chosen: a disk that seeks, busy by about a third with the clients \
-         alone.",
+        "Background tasks of the paper's nodes ask an admission controller for slices of the disk. It watches the \
+         time that the foreground takes, and gives fewer while the 99th percentile is near a threshold, 50 ms in \
+         the paper's example. The paper gives no figures of what this brings. Here they are.\n\n{NODES} nodes, N = \
+         3, R = W = 2; {} keys of {VALUE} bytes; each second {} clients read a key, any, through any node, and \
+         write it anew. n5 goes after {} s and comes back at {} s with an empty disk: what was kept for it has to \
+         go home, and what it has lost must be read at the other owners and sent. A message takes a node 0.15 ms \
+         and as much more on average; a sync takes 4 ms and 2 ms more on average; one of ten records must be read \
+         from the disk, at 4 ms and 4 ms more on average. A node does nothing else meanwhile. These times are \
+         chosen: a disk that seeks, busy by about a third with the clients alone.",
         plan.keys,
         plan.rate,
         GOES.as_secs(),
@@ -152,8 +152,8 @@ fn report(plan: &Plan, arms: &[Arm], outcomes: &[Outcome]) -> Section {
     ));
     section.say(
         "Four policies, otherwise alike: no background work at all; as much as there is, at once \
-         (`Timing::foreground` without end); always the longest pause, one slice of each kind a second (a foreground of 1 µs, which no \
-         request meets); and what ships, the feedback with 50 ms.",
+         (`Timing::foreground` without end); always the longest pause, one slice of each kind a second (a \
+         foreground of 1 µs, which no request meets); and what ships, the feedback with 50 ms.",
     );
     let mut rows = vec![
         ["", "p50", "p99", "p99.9", "seconds above 50 ms", "hints home", "all found equal"].map(str::to_owned).to_vec(),
@@ -180,14 +180,15 @@ fn report(plan: &Plan, arms: &[Arm], outcomes: &[Outcome]) -> Section {
     }
     section.table(&rows);
     section.say(
-        "Latencies are of reads and writes together, from the node's return until its partitions were found equal at all other owners, \
-         or to the end of the run; the times of the last two columns count from the return. In the first second every policy is at full \
-         speed: nothing has been judged yet. With feedback the 99th percentile swings about the threshold instead of staying below it: \
-         a slice that has gone can't be taken back, and is judged afterwards. The paper's nodes look at reads of the database over the last minute; here it is at whole requests, over the \
-         time since the last judgement, a quarter of a second to a second, since a percentile over a minute would go on slowing down for a \
-         minute after it had helped.\n\n\
-         The size of a slice matters as much as the pace. It is at most 64 hints, 256 records of an exchange, or 64 records that are looked \
-         at to be settled; a request that comes behind it waits for all of it.",
+        "Latencies are of reads and writes together, from the node's return until its partitions were found equal \
+         at all other owners, or to the end of the run; the times of the last two columns count from the return. In \
+         the first second every policy is at full speed: nothing has been judged yet. With feedback the 99th \
+         percentile swings about the threshold instead of staying below it: a slice that has gone can't be taken \
+         back, and is judged afterwards. The paper's nodes look at reads of the database over the last minute; here \
+         it is at whole requests, over the time since the last judgement, a quarter of a second to a second, since \
+         a percentile over a minute would go on slowing down for a minute after it had helped.\n\nThe size of a \
+         slice matters as much as the pace. It is at most 64 hints, 256 records of an exchange, or 64 records that \
+         are looked at to be settled; a request that comes behind it waits for all of it.",
     );
     section.picture(
         "admission",

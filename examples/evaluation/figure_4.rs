@@ -78,15 +78,17 @@ const PUBLISHED: [(&str, f64, f64); 4] = [
 fn report(plan: &Plan, points: &[Point], load: &Load, slowest: [f64; 2]) -> Section {
     let mut section = Section::default();
     section.say(&format!(
-        "The paper's figure 4 shows the means and the 99.9th percentiles of reads and writes over December 2006, on a couple hundred nodes of unknown load, with (N, R, W) = (3, 2, 2). Its words: latencies follow the load over the day; \
-         writes take longer than reads, for they always go to the disk; the 99.9th percentiles are about 200 ms, ten times the means.\n\n\
-         Here: {} nodes, (3, 2, 2), {} keys of {VALUE} bytes. A client reads a key, any, through any node, and writes it anew. {} \
-         clients a second at the peak, which are the 500 requests a second of the paper's example of a service level; over the day as \
-         drawn below. {} s of virtual time stand for two hours of {} days: {} requests. What is chosen, since the paper \
-         doesn't say: a message takes a node 0.1 ms and 0.1 ms more on average; a sync 8 ms and 5 ms more on average, one of 400 \
-         stalls for 120 ms more (a checkpoint); 15 of a hundred records are read from the disk, at 5 ms and 8 ms more on average. \
-         That is a disk of 7,200 rotations a minute. A node does one thing at a time, and syncs once for all that has come meanwhile. \
-         Clients and the load balancer take no time.",
+        "The paper's figure 4 shows the means and the 99.9th percentiles of reads and writes over December 2006, on \
+         a couple hundred nodes of unknown load, with (N, R, W) = (3, 2, 2). Its words: latencies follow the load \
+         over the day; writes take longer than reads, for they always go to the disk; the 99.9th percentiles are \
+         about 200 ms, ten times the means.\n\nHere: {} nodes, (3, 2, 2), {} keys of {VALUE} bytes. A client reads \
+         a key, any, through any node, and writes it anew. {} clients a second at the peak, which are the 500 \
+         requests a second of the paper's example of a service level; over the day as drawn below. {} s of virtual \
+         time stand for two hours of {} days: {} requests. What is chosen, since the paper doesn't say: a message \
+         takes a node 0.1 ms and 0.1 ms more on average; a sync 8 ms and 5 ms more on average, one of 400 stalls \
+         for 120 ms more (a checkpoint); 15 of a hundred records are read from the disk, at 5 ms and 8 ms more on \
+         average. That is a disk of 7,200 rotations a minute. A node does one thing at a time, and syncs once for \
+         all that has come meanwhile. Clients and the load balancer take no time.",
         plan.nodes,
         plan.keys,
         plan.peak,
@@ -111,11 +113,12 @@ fn report(plan: &Plan, points: &[Point], load: &Load, slowest: [f64; 2]) -> Sect
     };
     let (reads, writes) = (ratio(|point| point.read), ratio(|point| point.write));
     section.say(&format!(
-        "The 99.9th percentile is {reads:.1} times the mean of reads and {writes:.1} times that of writes (published: about 10). \
-         Published values are read off a logarithmic axis by eye. The paper contradicts itself here: by its text the 99.9th percentiles \
-         are around 200 ms, by the figure those of writes are between 240 and 300 ms, with one day near 370. \
-         Over both days 99.9 % of the reads took less than {:.0} ms here, and of the writes less than {:.0} ms.",
- slowest[0], slowest[1]
+        "The 99.9th percentile is {reads:.1} times the mean of reads and {writes:.1} times that of writes \
+         (published: about 10). Published values are read off a logarithmic axis by eye. The paper contradicts \
+         itself here: by its text the 99.9th percentiles are around 200 ms, by the figure those of writes are \
+         between 240 and 300 ms, with one day near 370. Over both days 99.9 % of the reads took less than {:.0} ms \
+         here, and of the writes less than {:.0} ms.",
+        slowest[0], slowest[1]
     ));
     section.picture("figure_4", "Means and 99.9th percentiles of reads and writes over two days", chart(plan, points));
     let load_of = |from: usize, to: usize, kind: fn(&Point) -> f64| {

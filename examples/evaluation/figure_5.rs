@@ -128,14 +128,14 @@ fn crash(plan: &Plan, arm: &Arm, count: u64) -> Loss {
 fn report(plan: &Plan, days: &[Day], losses: &[[Loss; 3]]) -> Section {
     let mut section = Section::default();
     section.say(&format!(
-        "Some of the paper's services let their nodes keep written objects in memory and write them to disk later. Its figure 5 shows the \
-         99.9th percentile of writes over a day with and without that buffer of 1,000 objects. It is lost with the process: so the \
-         coordinator has one of the N replicas perform a durable write, and does not wait for it.\n\n\
-         Here: the nodes, disks and the day of figure 4, with {} nodes, {} keys of {VALUE} bytes, {} clients a second at the peak, and {} s \
-         of virtual time for two hours. Four kinds of `Durability`: `Quorum`, all W copies are synced before the \
-         acknowledgement, as the paper's direct writes are; `Coordinator`, its own copy is; `Memory`, none is, and what is in memory is \
-         synced after a second, or after 1,000 writes; `One`, likewise, but one replica is told to sync at once: the paper's durable \
-         write.",
+        "Some of the paper's services let their nodes keep written objects in memory and write them to disk later. \
+         Its figure 5 shows the 99.9th percentile of writes over a day with and without that buffer of 1,000 \
+         objects. It is lost with the process: so the coordinator has one of the N replicas perform a durable \
+         write, and does not wait for it.\n\nHere: the nodes, disks and the day of figure 4, with {} nodes, {} keys \
+         of {VALUE} bytes, {} clients a second at the peak, and {} s of virtual time for two hours. Four kinds of \
+         `Durability`: `Quorum`, all W copies are synced before the acknowledgement, as the paper's direct writes \
+         are; `Coordinator`, its own copy is; `Memory`, none is, and what is in memory is synced after a second, or \
+         after 1,000 writes; `One`, likewise, but one replica is told to sync at once: the paper's durable write.",
         plan.nodes,
         plan.keys,
         plan.peak,
@@ -167,17 +167,19 @@ fn report(plan: &Plan, days: &[Day], losses: &[[Loss; 3]]) -> Section {
     section.table(&rows);
     let gain = |arm: usize| days[0].of(PEAK)[1] / days[arm].of(PEAK)[1];
     section.say(&format!(
-        "At the peak the buffer makes the 99.9th percentile {:.1} times lower, {:.1} times with the durable write beside it. The paper \
-         contradicts itself: by its text it is a factor of 5, by its figure the tallest spike of direct writes is 190 ms and the \
-         tallest of buffered ones 88 ms, a factor of 2.2, or 2.7 where the spikes stand. At night the figure shows no difference: its disks \
-         had little to do then. Here each direct write waits for a sync at any hour.",
+        "At the peak the buffer makes the 99.9th percentile {:.1} times lower, {:.1} times with the durable write \
+         beside it. The paper contradicts itself: by its text it is a factor of 5, by its figure the tallest spike \
+         of direct writes is 190 ms and the tallest of buffered ones 88 ms, a factor of 2.2, or 2.7 where the \
+         spikes stand. At night the figure shows no difference: its disks had little to do then. Here each direct \
+         write waits for a sync at any hour.",
         gain(2),
         gain(3),
     ));
     section.picture("figure_5", "99.9th percentile of writes over a day, for four kinds of durability", chart(days));
     section.say(
-        "What it costs: three nodes, each an owner of every key, take 100 writes a second (W = 2, each to a new key). At some moment one, two \
-         or all three lose power at once and start again. Then everything is read at all owners. Acknowledged writes that are gone:",
+        "What it costs: three nodes, each an owner of every key, take 100 writes a second (W = 2, each to a new \
+         key). At some moment one, two or all three lose power at once and start again. Then everything is read at \
+         all owners. Acknowledged writes that are gone:",
     );
     let mut rows = vec![["", "one of three", "two", "all three"].map(str::to_owned).to_vec()];
     for (arm, losses) in ARMS.iter().zip(losses) {
@@ -194,9 +196,9 @@ fn report(plan: &Plan, days: &[Day], losses: &[[Loss; 3]]) -> Section {
     }
     section.table(&rows);
     section.say(
-        "Buffered writes survive as long as one process that has them does. When all go at once, up to a second of them is gone; with one \
-         replica that syncs at once it is what had not yet reached its disk. Direct writes lose nothing, nor does a coordinator's sync, \
-         as long as disks come back.",
+        "Buffered writes survive as long as one process that has them does. When all go at once, up to a second of \
+         them is gone; with one replica that syncs at once it is what had not yet reached its disk. Direct writes \
+         lose nothing, nor does a coordinator's sync, as long as disks come back.",
     );
     judge(&mut section, losses, [gain(2), gain(3)]);
     section

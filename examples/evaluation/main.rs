@@ -21,6 +21,7 @@ mod models;
 mod pbs;
 mod plot;
 mod report;
+mod table_2;
 mod truncation;
 mod versions;
 
@@ -37,6 +38,7 @@ const PARTS: &[Part] = &[
     figure_6::PART,
     figure_8::PART,
     versions::PART,
+    table_2::PART,
     admission::PART,
     truncation::PART,
     availability::PART,

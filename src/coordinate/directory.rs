@@ -52,9 +52,11 @@ impl Directory {
         self.nodes.len() - before
     }
 
-    /// Adds a node that no layout names which is known: one that has left, and has something left to hand over.
+    /// Adds a node that no layout names which is known: a client, or one that has left, and has something left to hand
+    /// over. Not beyond some thousands: whoever changes its name with each start would fill the memory.
     pub(crate) fn meet(&mut self, node: NodeId) {
-        if self.index_of(node).is_none() {
+        const MOST: usize = 4_096;
+        if self.index_of(node).is_none() && self.later.len() < MOST {
             self.later.insert(node, self.nodes.len());
             self.nodes.push(node);
             self.zones.push(u8::MAX);

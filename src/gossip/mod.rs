@@ -43,7 +43,8 @@ pub struct Introduction {
     pub node: NodeId,
     /// Its failure domain, if the membership has no record of it yet. Later the operator's word counts.
     pub zone: ZoneId,
-    /// How much it takes, if the membership has no record of it yet. Later the operator's word counts.
+    /// How much it takes, if the membership has no record of it yet. Later the operator's word counts. Zero: it is a
+    /// client.
     pub weight: u32,
     /// What it says of itself. The ordinal is not looked at: it is the one after the last.
     pub presence: Presence,
@@ -74,6 +75,7 @@ impl Gossiper {
     pub fn open(membership: Membership, introduction: Introduction, seed: u64) -> Result<Self, MembershipError> {
         let Introduction { node, zone, weight, presence, mut seeds } = introduction;
         let record = match membership.record(node) {
+            None if weight == 0 => MemberRecord::client(node, presence.clone())?,
             None => MemberRecord::joining(node, zone, weight, presence.clone())?,
             Some(known) if known.phase() == Phase::Removed => known.clone(),
             Some(known) => known.started(presence.clone())?,

@@ -119,8 +119,8 @@ pub enum RecordError {
     /// A number is zero where numbers begin at 1, or beyond [`MemberRecord::NUMBER_MAX`].
     #[error("an incarnation, revision or ordinal is out of range")]
     Number,
-    /// The weight is zero. A node that is to take nothing is not a member.
-    #[error("a member has weight zero")]
+    /// The weight is zero. A node that is to take nothing is a client from its first record on, and stays one.
+    #[error("a member has weight zero, or a client is given a weight")]
     ZeroWeight,
     /// The address is longer than [`MemberRecord::ADDRESS_MAX`].
     #[error("an address of {0} bytes is longer than {max}", max = MemberRecord::ADDRESS_MAX)]
@@ -152,7 +152,19 @@ impl MemberRecord {
     /// # Errors
     /// [`RecordError`] if it weighs nothing, or if its address or protocol versions can't be. Nothing was made.
     pub fn joining(node: NodeId, zone: ZoneId, weight: u32, presence: Presence) -> Result<Self, RecordError> {
+        if weight == 0 {
+            return Err(RecordError::ZeroWeight);
+        }
         Self::in_incarnation(node, 1, zone, weight, presence)
+    }
+
+    /// A client that coordinates for itself ([`Setup::client`](crate::Setup::client)): its weight is zero, and no layout is
+    /// planned with it. It is here so that others know where to answer it.
+    ///
+    /// # Errors
+    /// [`RecordError`] if its address or protocol versions can't be. Nothing was made.
+    pub fn client(node: NodeId, presence: Presence) -> Result<Self, RecordError> {
+        Self::in_incarnation(node, 1, ZoneId(0), 0, presence)
     }
 
     /// The same node, removed before, joins again: a new incarnation, with nothing of the old one.
@@ -194,9 +206,12 @@ impl MemberRecord {
     /// The same member at another place: a decision of the operator.
     ///
     /// # Errors
-    /// [`RecordError`] if it is removed, weighs nothing, or has been moved too often. Nothing was made.
+    /// [`RecordError`] if it is removed, weighs nothing, is a client, or has been moved too often. Nothing was made.
     pub fn seated(&self, zone: ZoneId, weight: u32) -> Result<Self, RecordError> {
         let standing = self.standing.as_ref().ok_or(RecordError::Phase { from: self.phase, to: Phase::Active })?;
+        if standing.seat.weight == 0 {
+            return Err(RecordError::ZeroWeight);
+        }
         let seat = Seat { revision: standing.seat.revision + 1, zone, weight };
         Self { standing: Some(Standing { seat, ..standing.clone() }), ..*self }.checked()
     }
@@ -210,6 +225,12 @@ impl MemberRecord {
         let standing = self.standing.as_ref().ok_or(RecordError::Phase { from: self.phase, to: Phase::Active })?;
         let presence = Presence { ordinal: standing.presence.ordinal + 1, ..presence };
         Self { standing: Some(Standing { presence, ..standing.clone() }), ..*self }.checked()
+    }
+
+    /// Whether it is a client, and no layout is to name it.
+    #[must_use]
+    pub fn is_client(&self) -> bool {
+        self.seat().is_some_and(|seat| seat.weight == 0)
     }
 
     /// Its name.
@@ -285,7 +306,7 @@ impl MemberRecord {
         if seat.revision > Self::NUMBER_MAX || !(1..=Self::NUMBER_MAX).contains(&presence.ordinal) {
             return Err(RecordError::Number);
         }
-        if seat.weight == 0 {
+        if seat.weight == 0 && seat.revision > 0 {
             return Err(RecordError::ZeroWeight);
         }
         if presence.protocols.lowest > presence.protocols.highest {

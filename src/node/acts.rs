@@ -60,7 +60,8 @@ impl<S: Storage> Node<S> {
     /// # Errors
     /// [`ActError`] if it isn't removed; nothing was changed.
     pub fn rejoin(&mut self) -> Result<(), ActError> {
-        self.on_control(|control, now, out| control.rejoin(now, out))
+        let is_client = self.shared.client;
+        self.on_control(|control, now, out| control.rejoin(is_client, now, out))
     }
 
     /// The change that the membership asks for: members that the layout doesn't name join, those that leave or are
@@ -144,10 +145,11 @@ impl Control {
         Ok(())
     }
 
-    fn rejoin(&mut self, now: Time, mut out: &mut dyn FnMut(Output)) -> Result<(), ActError> {
+    fn rejoin(&mut self, is_client: bool, now: Time, mut out: &mut dyn FnMut(Output)) -> Result<(), ActError> {
         let node = self.members.node;
         let gossip = self.members.gossip.as_mut().ok_or(ActError::NoGossip)?;
-        gossip.gossiper.rejoin(gossip.introduce.zone, gossip.introduce.weight)?;
+        let weight = if is_client { 0 } else { gossip.introduce.weight };
+        gossip.gossiper.rejoin(gossip.introduce.zone, weight)?;
         self.changed(&[node], now, &mut out);
         Ok(())
     }
@@ -164,6 +166,9 @@ impl Control {
         let mut any = false;
         for record in gossip.gossiper.membership().records() {
             let named = present.index_of(record.node()).map(|at| present.members()[at]);
+            if record.is_client() {
+                continue;
+            }
             let goes = record.phase() >= Phase::Leaving;
             let wanted = record.seat().zip(record.presence()).filter(|_| !goes);
             change = match (named, wanted) {

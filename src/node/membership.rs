@@ -105,7 +105,7 @@ impl Members {
                 let introduction = Introduction {
                     node,
                     zone: introduce.zone,
-                    weight: introduce.weight,
+                    weight: if shared.client { 0 } else { introduce.weight },
                     presence: Presence {
                         ordinal: 1,
                         start: shared.actor.start,
@@ -217,7 +217,7 @@ impl Gossiping {
         let life = match now.1 {
             Phase::Removed if further => Some(Event::Removed(node)),
             Phase::Leaving if further => Some(Event::Leaving(node)),
-            Phase::Joining | Phase::Active if is_new => Some(Event::Joined(node)),
+            Phase::Joining | Phase::Active if is_new && !record.is_client() => Some(Event::Joined(node)),
             _ => None,
         };
         let news = if differs { self.foreign.insert(node) } else { self.foreign.remove(&node) };

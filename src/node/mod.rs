@@ -229,8 +229,8 @@ impl<S: Storage> Node<S> {
         if from == self.shared.node {
             return;
         }
-        if self.shared.elastic && !message.is_for_anybody() && self.index_of(from).is_none() {
-            // It may have left before this node came, and has something left to hand over.
+        if !message.is_for_anybody() && self.index_of(from).is_none() {
+            // A client; or it has left before this node came, and has something left to hand over.
             self.shards.iter_mut().for_each(|shard| shard.meet(now, from));
         }
         let peer = self.index_of(from);

@@ -310,15 +310,15 @@ impl<S: Storage> Shard<S> {
                     let request = self.request_id(number);
                     self.ask(to, Message::Write(Write { request, sets, round, key, update, hint_for, durability }));
                 }
-                Order::Keep { owner } => match self.keep_hint(owner, &key, &update) {
-                    Ok(stored) => self.wrote_own(&stored, waives_sync),
-                    // What is not there counts for nobody: at W = 1 it would be an acknowledged write's only copy.
-                    Err(_) => {
-                        if let Some(Operation::Put(put)) = self.operations.get_mut(number) {
-                            put.machine.not_kept(owner);
-                        }
+                Order::Keep { owner } => {
+                    let kept = if self.shared.client { None } else { self.keep_hint(owner, &key, &update).ok() };
+                    match (kept, self.operations.get_mut(number)) {
+                        (Some(stored), _) => self.wrote_own(&stored, waives_sync),
+                        // What is not there counts for nobody: at W = 1 it would be an acknowledged write's only copy.
+                        (None, Some(Operation::Put(put))) => put.machine.not_kept(owner),
+                        (None, _) => {}
                     }
-                },
+                }
             }
         }
     }
@@ -494,7 +494,8 @@ impl<S: Storage> Shard<S> {
             self.counters.puts_at_all += u64::from(put.machine.is_at_all_owners());
         }
         let roster = self.shared.roster(&put.layouts, &self.topology.directory, &self.peers);
-        let uncovered = if anywhere { put.machine.uncovered(roster) } else { Vec::new() };
+        // A client keeps nothing for others: the owners that have it will find out that one has not.
+        let uncovered = if anywhere && !self.shared.client { put.machine.uncovered(roster) } else { Vec::new() };
         if uncovered.is_empty() {
             return self.operations.end(number);
         }

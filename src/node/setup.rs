@@ -7,7 +7,7 @@ use crate::causality::Identity;
 use crate::config::{ConfigError, Limits, Mode, Quorum, Timing};
 use crate::ids::{KeyspaceId, NodeId, Start, StoreId};
 use crate::key::keyspace_id;
-use crate::members::{Introduce, MemberRecord, Presence};
+use crate::members::{Introduce, MemberRecord, Presence, RecordError};
 use crate::message::PROTOCOLS;
 use crate::reconcile::{KeepSiblings, LastWriteWins, Reconciler};
 use crate::ring::Layout;
@@ -34,6 +34,14 @@ pub struct Setup {
     /// ([`crate::ring::Change::renew`]). Default false: all nodes have the one layout for ever, and refuse any other; but
     /// with [`Setup::membership`] it is as good as true.
     pub elastic: bool,
+    /// Whether this is no member but a client that coordinates for itself (Dynamo §6.4): it holds the layout, owns nothing
+    /// and stands in for nobody, asks owners itself for what it reads, and hands writes to an owner, a hop less for each than
+    /// through a node that is no owner. Its name must be its own, like a member's, and no layout may name it. Its starts
+    /// that write are remembered in the clocks of what they have written to, until a later start of that name is heard
+    /// of: a client keeps its name. Its storage holds nothing that may not be lost: memory will do. With `membership` it
+    /// takes part in the gossip, by which nodes learn where to answer it; else their transports must know.
+    /// Default false.
+    pub client: bool,
     /// What it says of itself in the gossip by which members come to know each other. Default `None`: it takes no part
     /// in it, and the layout stays as it is unless the host hands in another ([`Setup::elastic`]).
     pub membership: Option<Introduce>,
@@ -175,7 +183,8 @@ impl Setup {
     #[must_use]
     pub fn new(identity: Identity, node: NodeId, layout: Arc<Layout>, keyspaces: Vec<Keyspace>) -> Self {
         let (limits, timing) = (Limits::default(), Timing::default());
-        Self { identity, node, layout, keyspaces, founding: false, elastic: false, membership: None, limits, timing }
+        let (founding, elastic, client, membership) = (false, false, false, None);
+        Self { identity, node, layout, keyspaces, founding, elastic, client, membership, limits, timing }
     }
 
     /// Whether layouts may change while the node runs: where members come to know each other they are sure to.
@@ -192,8 +201,12 @@ impl Setup {
         if let Some(introduce) = &self.membership {
             self.check_introduction(introduce)?;
         }
+        let is_member = self.layout.index_of(self.node).is_some();
+        if self.client && is_member {
+            return Err(ConfigError::Client(self.node));
+        }
         // A node that joins is a member by a later layout.
-        if !self.is_elastic() && self.layout.index_of(self.node).is_none() {
+        if !self.is_elastic() && !self.client && !is_member {
             return Err(ConfigError::NotAMember(self.node));
         }
         if self.keyspaces.is_empty() {
@@ -218,6 +231,9 @@ impl Setup {
     fn check_introduction(&self, introduce: &Introduce) -> Result<(), ConfigError> {
         let address = introduce.address.clone();
         let presence = Presence { ordinal: 1, start: Start(0), store: StoreId(0), protocols: PROTOCOLS, address };
+        if introduce.weight == 0 {
+            return Err(ConfigError::Membership(RecordError::ZeroWeight.to_string()));
+        }
         match MemberRecord::joining(self.node, introduce.zone, introduce.weight, presence) {
             Ok(_) => Ok(()),
             Err(error) => Err(ConfigError::Membership(error.to_string())),

@@ -22,6 +22,7 @@ pub(super) struct Shared {
     pub(super) layout: Arc<Layout>,
     pub(super) founding: bool,
     pub(super) elastic: bool,
+    pub(super) client: bool,
     pub(super) keyspaces: Vec<Keyspace>,
     pub(super) limits: Limits,
     pub(super) timing: Timing,
@@ -39,6 +40,7 @@ impl Shared {
         let elastic = setup.is_elastic();
         Ok(Self {
             elastic,
+            client: setup.client,
             identity: setup.identity,
             node: setup.node,
             actor: Actor { node: setup.node, start },

@@ -198,6 +198,7 @@ impl<S: Storage> Node<S> {
 fn describe(record: &MemberRecord, own: &mut MemberStatus) {
     own.node = record.node().0;
     own.phase = match record.phase() {
+        LifePhase::Joining if record.is_client() => "client",
         LifePhase::Joining => "joining",
         LifePhase::Active => "active",
         LifePhase::Leaving => "leaving",

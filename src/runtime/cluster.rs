@@ -172,6 +172,7 @@ impl ClusterBuilder {
         };
         let setup = |member: &Member| Setup {
             elastic: false,
+            client: false,
             identity,
             node: member.node,
             layout: Arc::clone(&layout),
@@ -232,6 +233,21 @@ impl<S: Storage + 'static> Cluster<S> {
             self.setups.lock().remove(&member.node);
         }
         opened
+    }
+
+    /// Starts a client that coordinates for itself ([`Setup::client`]), a hop less for each request than through a node that
+    /// does not own the key. It is the caller's, and none of [`Cluster::members`].
+    ///
+    /// # Errors
+    /// [`OpenError`] for a name that is taken ([`ConfigError::Client`]). Nothing was started.
+    pub fn start_client(&self, node: NodeId) -> Result<Server<MemoryStorage>, OpenError> {
+        let setup = {
+            let setups = self.setups.lock();
+            let like = setups.values().next().cloned().filter(|_| !setups.contains_key(&node));
+            Setup { node, client: true, ..like.ok_or(ConfigError::Client(node))? }
+        };
+        let sink = Arc::clone(&self.on_event);
+        Server::open_local(setup, vec![MemoryStorage::new()], &self.network, move |event| sink(node, event))
     }
 
     /// Waits until every node that is up knows the layout to be decided in all that it has a part in, and has neither a
@@ -396,6 +412,21 @@ impl fmt::Debug for ClusterBuilder {
 mod tests {
     use super::*;
     use crate::causality::Context;
+
+    #[test]
+    fn a_client_of_its_own_reads_and_writes_what_the_nodes_keep() {
+        let cluster = Cluster::builder(5).start().unwrap();
+        let client = cluster.start_client(NodeId(99)).unwrap();
+        let (own, other) = (client.client(), cluster.client(NodeId(1)).unwrap());
+        let (own, other) = (own.bucket("default").unwrap(), other.bucket("default").unwrap());
+        let written = own.put("k", "v", &Context::empty()).wait().unwrap();
+        assert_eq!(other.get("k").wait().unwrap().values, ["v".into()]);
+        let _ = other.put("k", "w", &written.context).wait().unwrap();
+        assert!(cluster.settle(Duration::from_secs(60)));
+        assert_eq!(own.get("k").wait().unwrap().values, ["w".into()]);
+        assert!(matches!(cluster.start_client(NodeId(2)), Err(OpenError::Config(ConfigError::Client(NodeId(2))))));
+        assert!(!cluster.members().contains(&NodeId(99)));
+    }
 
     #[test]
     fn hints_are_settled_when_their_target_is_back_and_has_them() {

@@ -122,7 +122,7 @@ pub struct ClusterStatus {
 pub struct MemberStatus {
     /// Who.
     pub node: u64,
-    /// `joining`, `active`, `leaving` or `removed`, where there is gossip; else `active`.
+    /// `joining`, `active`, `leaving`, `removed`, or `client`, where there is gossip; else `active`.
     pub phase: String,
     /// Its failure domain.
     pub zone: u32,

@@ -164,6 +164,34 @@ fn where_peers_are_is_told_by_gossip() {
     }
 }
 
+/// A client coordinates for itself: it knows where one node is, and nodes learn by gossip where to answer it.
+#[test]
+fn a_client_of_its_own_is_answered_where_gossip_says_it_is() {
+    let introduced = |node| Setup { membership: Some(Introduce::new("", vec![NodeId(1)])), ..setup(node) };
+    let first = open(introduced(1), vec![MemoryStorage::new()], NetworkConfig::new("127.0.0.1:0"));
+    let address = first.transport().local_address().to_string();
+    let config = || NetworkConfig {
+        addresses: BTreeMap::from([(NodeId(1), address.clone())]),
+        ..NetworkConfig::new("127.0.0.1:0")
+    };
+    let others = [2, 3].map(|node| open(introduced(node), vec![MemoryStorage::new()], config()));
+    let client = Setup { client: true, founding: false, ..introduced(99) };
+    let client = open(client, vec![MemoryStorage::new()], config());
+    let all = [&first, &others[0], &others[1], &client];
+    until("all know all", || all.iter().all(|node| node.server().membership().unwrap().len() == 4));
+    let bucket = |server: &Server| server.client().bucket("default").unwrap();
+    let strict = || GetOptions { mode: Some(Mode::Strict), ..GetOptions::default() };
+    let strictly = PutOptions { mode: Some(Mode::Strict), ..PutOptions::default() };
+    until("it is answered", || bucket(&client).get_with("key", strict()).wait().is_ok());
+    for key in 0..20 {
+        let key = format!("key-{key}");
+        let _ = bucket(&client).put_with(&*key, "value", &Context::empty(), strictly.clone()).wait().unwrap();
+        assert_eq!(bucket(&first).get_with(&*key, strict()).wait().unwrap().values, ["value"]);
+        assert_eq!(bucket(&client).get_with(&*key, strict()).wait().unwrap().values, ["value"]);
+    }
+    assert!(all.iter().all(|node| node.server().with_node(|node| node.staged().is_none()).unwrap()));
+}
+
 #[test]
 fn what_cannot_be_opened_leaves_nobody_listening() {
     let server = open(setup(1), vec![MemoryStorage::new()], NetworkConfig::new("127.0.0.1:0"));

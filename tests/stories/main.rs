@@ -3,6 +3,7 @@
 
 mod acknowledged;
 mod admission;
+mod clients;
 mod damage;
 mod deletes;
 mod durability;

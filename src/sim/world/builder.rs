@@ -177,6 +177,7 @@ impl SimBuilder {
                 keyspaces: self.keyspaces.clone(),
                 founding: true,
                 elastic: self.elastic,
+                client: false,
                 membership: self.gossip.then(|| introduce(member, &layout)),
                 limits: self.limits.clone(),
                 timing: self.timing.clone(),

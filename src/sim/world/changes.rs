@@ -18,7 +18,7 @@ impl Sim {
     }
 
     /// The latest layout that a running node knows to be decided everywhere: what a host opens nodes with.
-    fn decided(&self) -> Arc<Layout> {
+    pub(super) fn decided(&self) -> Arc<Layout> {
         let running = self.nodes.values().filter_map(|process| process.node.as_ref());
         let known = running.map(Node::layout).max_by_key(|layout| layout.id());
         Arc::clone(known.unwrap_or(&self.layouts[0]))
@@ -27,7 +27,7 @@ impl Sim {
     /// What a node that joins is opened with: what the others are.
     pub(super) fn newcomer(&self, node: NodeId) -> Setup {
         let like = self.nodes.values().next().expect("a cluster has nodes");
-        Setup { node, founding: false, ..like.setup.clone() }
+        Setup { node, founding: false, client: false, ..like.setup.clone() }
     }
 
     /// Starts a node with empty disks.

@@ -21,7 +21,8 @@ impl Sim {
     /// All nodes that are members or were.
     #[must_use]
     pub fn members(&self) -> Vec<NodeId> {
-        self.nodes.keys().copied().filter(|process| without_twin(*process) == *process).collect()
+        let is_member = |(id, process): &(&NodeId, &Process)| without_twin(**id) == **id && !process.setup.client;
+        self.nodes.iter().filter(is_member).map(|(id, _)| *id).collect()
     }
 
     /// The owners of a key, in order.

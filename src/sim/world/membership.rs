@@ -25,6 +25,20 @@ impl Sim {
         self.add(Setup { membership, ..self.newcomer(member.node) });
     }
 
+    /// Starts a client that coordinates for itself ([`Setup::client`]): with the layout that is decided, and with gossip
+    /// where others have it. The name must be a new one. It is none of [`Sim::members`]; what is asked of it comes to the
+    /// nodes over the network.
+    ///
+    /// # Panics
+    /// As [`Sim::join`].
+    pub fn start_client(&mut self, node: NodeId) {
+        assert!(!self.nodes.contains_key(&node), "{node} is there");
+        let newcomer = self.newcomer(node);
+        let membership = newcomer.membership.is_some().then(|| introduce(&Member::new(node), &self.layout));
+        let layout = self.decided();
+        self.add(Setup { client: true, membership, layout, ..newcomer });
+    }
+
     /// Does something to a running node beside what clients and peers ask of it: an operator's act. It is in no
     /// [`Recording`](crate::sim::Recording).
     ///
