@@ -62,7 +62,7 @@ fn arms() -> [Arm; 4] {
     let never = Duration::from_secs(24 * 3_600);
     [
         Arm {
-            name: "no background work",
+            name: "no exchanges",
             colour: COLOURS[5],
             timing: Timing { exchange: Duration::MAX, handoff: never, ..plain.clone() },
         },
@@ -143,15 +143,15 @@ fn report(plan: &Plan, arms: &[Arm], outcomes: &[Outcome]) -> Section {
          write it anew. n5 goes after {} s and comes back at {} s with an empty disk: what was kept for it has to \
          go home, and what it has lost must be read at the other owners and sent. A message takes a node 0.15 ms \
          and as much more on average; a sync takes 4 ms and 2 ms more on average; one of ten records must be read \
-         from the disk, at 4 ms and 4 ms more on average. A node does nothing else meanwhile. These times are \
-         chosen: a disk that seeks, busy by about a third with the clients alone.",
+         from the disk, at 4 ms and 4 ms more on average. A node does nothing else meanwhile. These times are chosen: a disk that seeks.",
         plan.keys,
         plan.rate,
         GOES.as_secs(),
         RETURNS.as_secs(),
     ));
     section.say(
-        "Four policies, otherwise alike: no background work at all; as much as there is, at once \
+        "Four policies, otherwise alike: no exchanges between owners at all, so that the node \
+         stays as it is (hints go home all the same when it is heard again); as much as there is, at once \
          (`Timing::foreground` without end); always the longest pause, one slice of each kind a second (a \
          foreground of 1 µs, which no request meets); and what ships, the feedback with 50 ms.",
     );
@@ -182,8 +182,8 @@ fn report(plan: &Plan, arms: &[Arm], outcomes: &[Outcome]) -> Section {
     section.say(
         "Latencies are of reads and writes together, from the node's return until its partitions were found equal \
          at all other owners, or to the end of the run; the times of the last two columns count from the return. In \
-         the first second every policy is at full speed: nothing has been judged yet. With feedback the 99th \
-         percentile swings about the threshold instead of staying below it: a slice that has gone can't be taken \
+         the first second every policy is at full speed: nothing has been judged yet. With feedback the 99th percentile does not stay below the \
+         threshold but swings about it: a slice that has gone can't be taken \
          back, and is judged afterwards. The paper's nodes look at reads of the database over the last minute; here \
          it is at whole requests, over the time since the last judgement, a quarter of a second to a second, since \
          a percentile over a minute would go on slowing down for a minute after it had helped.\n\nThe size of a \
@@ -238,7 +238,7 @@ fn latencies(plan: &Plan, arms: &[Arm], outcomes: &[Outcome]) -> String {
         x: Axis::even("seconds", 0.0, ends, if ends > 40.0 { 20.0 } else { 2.0 }),
         y: Axis::powers("99th percentile of 2 s, ms", 5.0, 5_000.0),
         series: series.collect(),
-        limits: vec![(THRESHOLD, "the threshold, 50 ms")],
+        limits: vec![(THRESHOLD, "50 ms")],
     }
     .svg()
 }
@@ -250,7 +250,7 @@ fn remaining(plan: &Plan, arms: &[Arm], outcomes: &[Outcome]) -> String {
     Chart {
         title: "What is left to do",
         x: Axis::even("seconds", 0.0, ends, if ends > 40.0 { 20.0 } else { 2.0 }),
-        y: Axis::even("of the node's partitions, not found equal, %", 0.0, 100.0, 20.0),
+        y: Axis::even("the node's partitions not found equal, %", 0.0, 100.0, 20.0),
         series: series.collect(),
         limits: Vec::new(),
     }

@@ -88,7 +88,9 @@ fn report(plan: &Plan, points: &[Point], load: &Load, slowest: [f64; 2]) -> Sect
          takes a node 0.1 ms and 0.1 ms more on average; a sync 8 ms and 5 ms more on average, one of 400 stalls \
          for 120 ms more (a checkpoint); 15 of a hundred records are read from the disk, at 5 ms and 8 ms more on \
          average. That is a disk of 7,200 rotations a minute. A node does one thing at a time, and syncs once for \
-         all that has come meanwhile. Clients and the load balancer take no time.",
+         all that has come meanwhile. Clients and the load \
+         balancer take no time. Reads ask the two owners that are likely to answer first, and a third if one is late; the paper's ask \
+         all three.",
         plan.nodes,
         plan.keys,
         plan.peak,

@@ -75,7 +75,7 @@ fn nothing(_: &mut Xoshiro256PlusPlus) -> Duration {
 fn run(scale: &Scale) -> Section {
     let plan = scale.pick(
         Plan { keys: 300, rate: 60, lasts: Duration::from_secs(4) },
-        Plan { keys: 6_000, rate: 250, lasts: Duration::from_secs(100) },
+        Plan { keys: 6_000, rate: 250, lasts: Duration::from_secs(80) },
     );
     let loads: Vec<Load> = ARMS.iter().map(|arm| play(&plan, arm)).collect();
     let hops = [false, true].map(hops);
