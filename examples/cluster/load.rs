@@ -182,7 +182,7 @@ pub(crate) fn bench(shape: &Shape, seconds: u64, directory: &Path, keep: bool) -
     let addresses: Vec<_> = cluster.nodes.iter().map(|node| node.clients).collect();
     let processor = || cluster.nodes.iter().map(super::process::Process::processor_time).sum();
     println!("4 KiB written and synced by itself: {:.0?} (median of 200)", raw_sync(directory)?);
-    println!("three nodes, N = 3, R = W = 2, {}", if shape.synced { "synced" } else { "not synced" });
+    println!("three nodes, N = 3, R = W = 2, durability {}", shape.durability);
     closed(&addresses, Peer::Quorate, seconds, processor);
     for verb in [Verb::Put, Verb::Get] {
         let full = Loop::new(&addresses, Peer::Quorate, verb, 100);

@@ -11,7 +11,8 @@
 //!     --clients N        that add under faults (default 10)
 //!     --namespaces       each node in a network namespace, with packet filters as faults (takes root and iptables)
 //!     --sloppy           sloppy quorums (default strict)
-//!     --unsynced         acknowledgements don't wait for the disk
+//!     --durability D     where puts must be on disk before they are acknowledged: quorum (the default), coordinator,
+//!                        one or memory
 //!     --tls DIRECTORY    certificates that examples/node/certificates.sh has made
 //!     --seconds N        of each measurement (default 5)
 //!     --redis HOST:PORT  the loops of --bench against Redis with a replica, whose writes WAIT for it
@@ -44,7 +45,7 @@ use load::Peer;
 use process::Shape;
 
 const USAGE: &str = "cluster [--faults SECONDS | --bench | --timings | --soak OPERATIONS | --redis HOST:PORT | --etcd HOST:PORT,...] [--processes PID,...] [--seed N] \
-[--clients N] [--namespaces] [--sloppy] [--unsynced] [--tls DIRECTORY] [--seconds N] [--directory PATH] [--keep]";
+[--clients N] [--namespaces] [--sloppy] [--durability D] [--tls DIRECTORY] [--seconds N] [--directory PATH] [--keep]";
 
 fn main() -> ExitCode {
     match run(&std::env::args().skip(1).collect::<Vec<_>>()) {
@@ -72,7 +73,7 @@ fn run(arguments: &[String]) -> io::Result<bool> {
     let shape = Shape {
         nodes: if is_given("--bench") || is_given("--soak") { 3 } else { 5 },
         mode: if is_given("--sloppy") { "sloppy" } else { "strict" },
-        synced: !is_given("--unsynced"),
+        durability: text("--durability").cloned().unwrap_or_else(|| String::from("quorum")),
         ground: match () {
             () if is_given("--namespaces") => Kind::Namespaces,
             () if is_given("--faults") => Kind::Links,

@@ -52,7 +52,7 @@ etcd_three() {
 echo "== quorate, synced"
 "$program" --bench --seconds "$seconds" --directory "$work/quorate"
 echo "== quorate, a second late"
-"$program" --bench --unsynced --seconds "$seconds" --directory "$work/quorate"
+"$program" --bench --durability memory --seconds "$seconds" --directory "$work/quorate"
 redis always
 redis everysec
 etcd_three

@@ -17,8 +17,8 @@ use crate::ground::{Ground, Kind};
 pub(crate) struct Shape {
     pub(crate) nodes: u64,
     pub(crate) mode: &'static str,
-    /// Whether acknowledgements wait until the disk has it.
-    pub(crate) synced: bool,
+    /// Where puts must be on disk before they are acknowledged.
+    pub(crate) durability: String,
     /// What lies between them.
     pub(crate) ground: Kind,
     /// Certificates: a directory that `examples/node/certificates.sh` has made.
@@ -75,7 +75,7 @@ impl Cluster {
                 ("clients", addresses.clients.to_string()),
                 ("founders", format!("[{}]", founders.join(", "))),
                 ("mode", shape.mode.into()),
-                ("synced", shape.synced.to_string()),
+                ("durability", shape.durability.clone()),
                 ("exchange", "5".into()),
             ]
             .into_iter()

@@ -2,7 +2,8 @@
 //! connections.
 //!
 //! ```text
-//! GET key                 the value, or nil                       SET key value
+//! GET key                 the value, or nil
+//! SET key value [DURABILITY quorum|coordinator|one|memory]
 //! DEL key                 1: nobody looks whether it was there
 //! VGET key [R]            the context, and each version
 //! VPUT key context value  the context to go on from; the first time it is empty
@@ -16,33 +17,40 @@
 //! PING, CONFIG GET name, COMMAND
 //! ```
 
+use quorate::config::Durability;
 use quorate::durable::RedbStorage;
 use quorate::ids::NodeId;
 use quorate::runtime::Bucket;
 use quorate::transports::NetworkServer;
 use quorate::{Context, GetOptions, PutOptions};
 
-use crate::lazy::Lazy;
 use crate::resp::Reply;
-use crate::settings::{PLAIN, VERSIONS};
+use crate::settings::{PLAIN, VERSIONS, durability};
 
-type Server = NetworkServer<Lazy<RedbStorage>>;
+type Server = NetworkServer<RedbStorage>;
 
-pub(crate) fn answer(server: &Server, words: &[Vec<u8>]) -> Reply {
+/// `usual` is the durability of puts that don't say one.
+pub(crate) fn answer(server: &Server, usual: Durability, words: &[Vec<u8>]) -> Reply {
     let Some((name, arguments)) = words.split_first() else { return error("no command") };
     let name = String::from_utf8_lossy(name).to_ascii_uppercase();
     match (name.as_str(), arguments) {
         ("PING", []) => Reply::Simple("PONG"),
         ("GET", [key]) => get(server, key),
-        ("SET", [key, value]) => set(server, key, Some(value)),
-        ("DEL", [key]) => set(server, key, None),
+        ("SET", [key, value]) => set(server, key, value, usual),
+        ("SET", [key, value, option, level]) if option.eq_ignore_ascii_case(b"DURABILITY") => {
+            match durability(&String::from_utf8_lossy(level)) {
+                Ok(asked) => set(server, key, value, asked),
+                Err(why) => error(why),
+            }
+        }
+        ("DEL", [key]) => delete(server, key),
         ("VGET", [key]) => versions(server, key, GetOptions::default()),
         ("VGET", [key, r]) => match std::str::from_utf8(r).ok().and_then(|r| r.parse().ok()) {
             Some(r) => versions(server, key, GetOptions { r: Some(r), all: true, ..GetOptions::default() }),
             None => error("R is a number"),
         },
-        ("VPUT", [key, context, value]) => put(server, key, context, Some(value)),
-        ("VDEL", [key, context]) => put(server, key, context, None),
+        ("VPUT", [key, context, value]) => put(server, key, context, Some(value), usual),
+        ("VDEL", [key, context]) => put(server, key, context, None, usual),
         ("STATUS", []) => status(server),
         ("DEBT", []) => debt(server),
         ("MEMBERS", []) => members(server),
@@ -70,18 +78,19 @@ fn get(server: &Server, key: &[u8]) -> Reply {
     }
 }
 
-fn set(server: &Server, key: &[u8], value: Option<&Vec<u8>>) -> Reply {
-    let (bucket, nothing) = (bucket(server, PLAIN), Context::empty());
-    match value {
-        Some(value) => match bucket.put(key, &value[..], &nothing).wait() {
-            Ok(_) => Reply::Simple("OK"),
-            Err(why) => error(why),
-        },
-        // Without a context it deletes what it finds.
-        None => match bucket.delete(key, &nothing).wait() {
-            Ok(_) => Reply::Integer(1),
-            Err(why) => error(why),
-        },
+fn set(server: &Server, key: &[u8], value: &[u8], durability: Durability) -> Reply {
+    let options = PutOptions { durability, ..PutOptions::default() };
+    match bucket(server, PLAIN).put_with(key, value, &Context::empty(), options).wait() {
+        Ok(_) => Reply::Simple("OK"),
+        Err(why) => error(why),
+    }
+}
+
+/// Without a context it deletes what it finds.
+fn delete(server: &Server, key: &[u8]) -> Reply {
+    match bucket(server, PLAIN).delete(key, &Context::empty()).wait() {
+        Ok(_) => Reply::Integer(1),
+        Err(why) => error(why),
     }
 }
 
@@ -95,15 +104,16 @@ fn versions(server: &Server, key: &[u8], options: GetOptions) -> Reply {
     }
 }
 
-fn put(server: &Server, key: &[u8], context: &[u8], value: Option<&Vec<u8>>) -> Reply {
+fn put(server: &Server, key: &[u8], context: &[u8], value: Option<&Vec<u8>>, durability: Durability) -> Reply {
     let bucket = bucket(server, VERSIONS);
     let context = match bucket.context(key, context) {
         Ok(context) => context,
         Err(why) => return error(why),
     };
+    let options = PutOptions { durability, ..PutOptions::default() };
     let pending = match value {
-        Some(value) => bucket.put_with(key, &value[..], &context, PutOptions::default()),
-        None => bucket.delete_with(key, &context, PutOptions::default()),
+        Some(value) => bucket.put_with(key, &value[..], &context, options),
+        None => bucket.delete_with(key, &context, options),
     };
     match pending.wait() {
         Ok(written) => Reply::Bulk(written.context.to_bytes().to_vec()),

@@ -14,7 +14,6 @@
 #![allow(clippy::print_stdout, clippy::print_stderr, reason = "its log")]
 
 mod commands;
-mod lazy;
 mod log;
 #[path = "../support/resp.rs"]
 mod resp;
@@ -23,20 +22,15 @@ mod settings;
 
 use std::process::ExitCode;
 use std::sync::Arc;
-use std::time::Duration;
 
 use quorate::durable::{DataDirectory, Options};
 use quorate::transports::NetworkServer;
 use signal_hook::consts::{SIGINT, SIGTERM};
 use signal_hook::iterator::Signals;
 
-use lazy::Lazy;
 use log::log;
 use service::Service;
 use settings::Settings;
-
-/// How late what is acknowledged becomes durable, for those who have switched off that it is before.
-const LATE: Duration = Duration::from_secs(1);
 
 fn main() -> ExitCode {
     let settings = match Settings::read(std::env::args().skip(1)) {
@@ -67,18 +61,17 @@ fn run(settings: &Settings) -> Result<(), Box<dyn std::error::Error>> {
         }
     }
     let founding = settings.found && directory.is_new();
-    let pause = (!settings.synced).then_some(LATE);
-    let storages = directory.storages()?.into_iter().map(|storage| Lazy::new(storage, pause)).collect();
+    let storages = directory.storages()?;
     let server = NetworkServer::open(
         settings.setup(founding)?,
         storages,
         settings.network()?,
-        |event| log(&format!("{event:?}")),
-        |event| log(&format!("{event:?}")),
+        |event| log(&event.to_string()),
+        |event| log(&event.to_string()),
     )?;
     log(&format!("{} listens to peers at {}", settings.id(), server.transport().local_address()));
     let server = Arc::new(server);
-    let service = Service::start(&settings.clients, &server)?;
+    let service = Service::start(&settings.clients, &server, settings.durability()?)?;
     log(&format!("{} listens to clients at {}", settings.id(), service.address()));
     let signal = signals.forever().next();
     log(&format!("stops (signal {})", signal.unwrap_or_default()));
@@ -87,9 +80,6 @@ fn run(settings: &Settings) -> Result<(), Box<dyn std::error::Error>> {
     let stopped = server.stop();
     if let Some(error) = stopped.error {
         return Err(format!("what was written last is not synced: {error}").into());
-    }
-    for storage in stopped.storages {
-        storage.finish()?;
     }
     log("stopped, and everything is synced");
     Ok(())

@@ -6,11 +6,11 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex, PoisonError, Weak};
 use std::thread::{self, JoinHandle};
 
+use quorate::config::Durability;
 use quorate::durable::RedbStorage;
 use quorate::transports::NetworkServer;
 
 use crate::commands::answer;
-use crate::lazy::Lazy;
 use crate::log::log;
 use crate::resp::{Reply, parse};
 
@@ -24,17 +24,23 @@ pub(crate) struct Service {
 }
 
 struct Shared {
-    server: Weak<NetworkServer<Lazy<RedbStorage>>>,
+    server: Weak<NetworkServer<RedbStorage>>,
+    durability: Durability,
     ending: AtomicBool,
     open: Mutex<Vec<(TcpStream, JoinHandle<()>)>>,
 }
 
 impl Service {
-    pub(crate) fn start(listen: &str, server: &Arc<NetworkServer<Lazy<RedbStorage>>>) -> io::Result<Self> {
+    /// `durability` is that of puts which don't say one.
+    pub(crate) fn start(
+        listen: &str,
+        server: &Arc<NetworkServer<RedbStorage>>,
+        durability: Durability,
+    ) -> io::Result<Self> {
         let listener = TcpListener::bind(listen)?;
         let address = listener.local_addr()?;
         let (ending, open) = (AtomicBool::new(false), Mutex::default());
-        let shared = Arc::new(Shared { server: Arc::downgrade(server), ending, open });
+        let shared = Arc::new(Shared { server: Arc::downgrade(server), durability, ending, open });
         let own = Arc::clone(&shared);
         let listening = thread::spawn(move || own.listen(&listener));
         Ok(Self { address, shared, listening })
@@ -98,7 +104,7 @@ impl Shared {
                     Ok(Some(command)) => {
                         at += command.length;
                         let Some(server) = self.server.upgrade() else { return Ok(()) };
-                        answer(&server, &command.words).put(&mut out);
+                        answer(&server, self.durability, &command.words).put(&mut out);
                     }
                     Ok(None) => break,
                     Err(error) => {

@@ -7,7 +7,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use quorate::causality::{Identity, Secret};
-use quorate::config::{Mode, Quorum};
+use quorate::config::{Durability, Mode, Quorum};
 use quorate::ids::{ClusterId, NodeId, ZoneId};
 use quorate::members::Introduce;
 use quorate::reconcile::LastWriteWins;
@@ -40,7 +40,8 @@ node --config FILE [--KEY VALUE ...] [--found] [--renew SHARD ...]
     shards             of the node, each with a thread's worth of work and a file; default 1
     cache              MiB of memory for pages of each shard's file; default 64
     automatic          whether joins and departures are planned and committed by themselves; default false
-    synced             whether acknowledgements wait until it is on disk; default true, else it is a second later
+    durability         where puts must be on disk before they are acknowledged, unless they say it themselves:
+                       \"quorum\", the default, \"coordinator\", \"one\" or \"memory\"
     exchange           seconds between two comparisons of owners; default the library's
     tls.authority, tls.certificate, tls.key
                        PEM files; without them peers speak plain TCP";
@@ -60,6 +61,8 @@ pub(crate) enum SettingsError {
     Digits(&'static str),
     #[error("{0:?} is no mode: strict or sloppy")]
     Mode(String),
+    #[error("{0:?} is no durability: quorum, coordinator, one or memory")]
+    Durability(String),
     #[error("{0}")]
     Other(String),
 }
@@ -99,8 +102,8 @@ pub(crate) struct Settings {
     #[serde(default)]
     automatic: bool,
     exchange: Option<u64>,
-    #[serde(default = "yes")]
-    pub(crate) synced: bool,
+    #[serde(default)]
+    durability: Option<String>,
     tls: Option<TlsFiles>,
     #[serde(skip)]
     pub(crate) found: bool,
@@ -122,10 +125,6 @@ fn free_port() -> String {
 
 fn sloppy() -> String {
     String::from("sloppy")
-}
-
-const fn yes() -> bool {
-    true
 }
 
 const fn one() -> u32 {
@@ -191,6 +190,11 @@ impl Settings {
     }
 
     /// What the node is opened with.
+    /// Of puts that don't say one.
+    pub(crate) fn durability(&self) -> Result<Durability, SettingsError> {
+        self.durability.as_deref().map_or(Ok(Durability::default()), durability)
+    }
+
     pub(crate) fn setup(&self, founding: bool) -> Result<Setup, SettingsError> {
         let other = |error: &dyn std::error::Error| SettingsError::Other(error.to_string());
         let mode = match self.mode.as_str() {
@@ -259,8 +263,19 @@ fn set(table: &mut Table, name: &str, text: &str) {
         }
         return;
     }
-    let is_text = ["cluster", "secret", "data", "listen", "advertise", "clients", "mode"].contains(&name);
+    let is_text = ["cluster", "secret", "data", "listen", "advertise", "clients", "mode", "durability"].contains(&name);
     let parsed = format!("value = {text}").parse::<Table>().ok().and_then(|mut table| table.remove("value"));
     let value = parsed.filter(|_| !is_text).unwrap_or_else(|| Value::String(text.to_owned()));
     table.insert(name.to_owned(), value);
+}
+
+/// As settings and clients write it.
+pub(crate) fn durability(name: &str) -> Result<Durability, SettingsError> {
+    Ok(match name {
+        "quorum" => Durability::Quorum,
+        "coordinator" => Durability::Coordinator,
+        "one" => Durability::One,
+        "memory" => Durability::Memory,
+        other => return Err(SettingsError::Durability(other.to_owned())),
+    })
 }

@@ -21,6 +21,7 @@ mod background;
 mod cap;
 mod contents;
 mod control;
+mod event;
 mod exchange;
 mod explain;
 mod forward;
@@ -50,18 +51,17 @@ mod tell;
 mod topology;
 
 pub use crate::status::Counters;
+pub use event::Event;
 pub use explain::{Coming, Going, Kept, Route, Waiting};
 pub use setup::{Keyspace, Setup};
 
 use std::collections::VecDeque;
 use std::sync::Arc;
-use std::time::Duration;
 
 use crate::causality::{Context, Entry};
 use crate::error::{ContextError, OpenError, StorageError};
-use crate::ids::{KeyspaceId, LayoutId, NodeId, PartitionId, Start, StoreId, Ticket};
+use crate::ids::{KeyspaceId, NodeId, PartitionId, Start, StoreId, Ticket};
 use crate::key::Key;
-use crate::latencies::Phase;
 use crate::message::{Compare, Hints, Message};
 use crate::request::{Reply, Request};
 use crate::ring::Layout;
@@ -94,58 +94,6 @@ pub enum Output {
     Done(Ticket, Reply),
     /// Something happened that an operator may want to know.
     Event(Event),
-}
-
-/// Something that happened.
-#[derive(Clone, PartialEq, Eq, Debug)]
-#[non_exhaustive]
-pub enum Event {
-    /// A peer doesn't answer; it is skipped until it does.
-    Suspected(NodeId),
-    /// A suspected peer was heard again.
-    Recovered(NodeId),
-    /// A peer works with another layout; its messages are refused.
-    LayoutDiffers(NodeId),
-    /// A storage call failed. What the request was is refused; nothing is acknowledged that is not there.
-    StorageFailed(StorageError),
-    /// A sync failed: the shard is fenced, what waited for it was dropped, and peers see a dead replica.
-    Fenced(StorageError),
-    /// A reconciler panicked, or picked a sibling that isn't there; its request failed.
-    ReconcilerFailed(KeyspaceId),
-    /// All hints for a node are home.
-    HintsDelivered(NodeId),
-    /// A partition has lost something that it had: its clock is forgotten, what can't be read is dropped, and it counts
-    /// in no read until the other owners have filled it again.
-    PartitionLost(PartitionId),
-    /// A partition that had lost something has again what the others have.
-    PartitionRefilled(PartitionId),
-    /// A partition that changes hands is decided to be owned by that layout, this node among its owners.
-    PartitionMoved(PartitionId, LayoutId),
-    /// A copy that no layout names any more is gone: enough owners have confirmed that they have all of it.
-    PartitionDropped(PartitionId),
-    /// Owners of a partition were declared gone, and so few were left that acknowledged writes may be gone with them.
-    PossibleLoss(PartitionId, LayoutId),
-    /// What this store had promised of a partition can't be read any more: it takes no part in it until a layout names
-    /// another store for this node.
-    VoteLost(PartitionId),
-    /// A member was heard of for the first time, or has joined again after it was removed.
-    Joined(NodeId),
-    /// A member is to leave: the next layout shall not name it.
-    Leaving(NodeId),
-    /// A member is gone. If it is this node itself, the cluster counts it as gone until it joins again.
-    Removed(NodeId),
-    /// Another start says that it is this node, and goes on saying so: a copied disk, or a name that was given twice. One
-    /// of the two must be stopped.
-    Doubled(Start),
-    /// A peer speaks no version of the protocol that this node speaks; its messages are refused, but for the membership.
-    ProtocolDiffers(NodeId),
-    /// There is a layout that is not decided yet, and what it says is known here.
-    Proposed(LayoutId),
-    /// A layout is decided cluster-wide.
-    Decided(LayoutId),
-    /// A client's request took longer than [`Timing::slow`](crate::config::Timing::slow), failures included: which
-    /// operation, and how long it took.
-    Slow(Phase, Duration),
 }
 
 /// A node of the cluster, as pure logic.

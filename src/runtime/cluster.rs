@@ -420,10 +420,10 @@ mod tests {
         let (own, other) = (client.client(), cluster.client(NodeId(1)).unwrap());
         let (own, other) = (own.bucket("default").unwrap(), other.bucket("default").unwrap());
         let written = own.put("k", "v", &Context::empty()).wait().unwrap();
-        assert_eq!(other.get("k").wait().unwrap().values, ["v".into()]);
+        assert_eq!(other.get("k").wait().unwrap().values, ["v"]);
         let _ = other.put("k", "w", &written.context).wait().unwrap();
         assert!(cluster.settle(Duration::from_secs(60)));
-        assert_eq!(own.get("k").wait().unwrap().values, ["w".into()]);
+        assert_eq!(own.get("k").wait().unwrap().values, ["w"]);
         assert!(matches!(cluster.start_client(NodeId(2)), Err(OpenError::Config(ConfigError::Client(NodeId(2))))));
         assert!(!cluster.members().contains(&NodeId(99)));
     }

@@ -1,6 +1,7 @@
 //! What a transport tells of itself: events as they come, and figures when they are asked for.
 
 use std::collections::BTreeMap;
+use std::fmt;
 
 use serde::{Deserialize, Serialize};
 
@@ -60,6 +61,24 @@ pub enum NetworkEvent {
         /// Why.
         refusal: PeerRefusal,
     },
+}
+
+impl fmt::Display for NetworkEvent {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Connected { node, address, version } => {
+                write!(f, "connected to {node} at {address}, version {version}")
+            }
+            Self::Disconnected { node, error } => write!(f, "no connection to {node}: {error}"),
+            Self::Accepted { node, address } => write!(f, "{node} has connected from {address}"),
+            Self::Ended { node, error } => write!(f, "the connection from {node} has ended: {error}"),
+            Self::Refused { node: Some(node), address, refusal } => {
+                write!(f, "turned away {node} of {address}: {refusal}")
+            }
+            Self::Refused { node: None, address, refusal } => write!(f, "turned away {address}: {refusal}"),
+            Self::RefusedBy { node, address, refusal } => write!(f, "turned away by {node} at {address}: {refusal}"),
+        }
+    }
 }
 
 /// A transport's figures, as of now.
