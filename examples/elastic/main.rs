@@ -73,10 +73,11 @@ fn main() -> ExitCode {
 
 /// And how long nothing changes between changes.
 fn load(seed: u64, quick: bool) -> (Load, Duration) {
-    let service = ServiceTime { each: Duration::from_micros(250), kib: Duration::from_micros(50) };
+    let service =
+        ServiceTime { each: Duration::from_micros(250), tail: Duration::ZERO, kib: Duration::from_micros(50) };
     if quick {
         // Half as many clients at nodes half as fast.
-        let service = ServiceTime { each: service.each * 2, kib: service.kib * 2 };
+        let service = ServiceTime { each: service.each * 2, kib: service.kib * 2, ..service };
         return (Load { seed, keys: 2_000, rate: 250, service }, Duration::from_secs(4));
     }
     (Load { seed, keys: 6_000, rate: 500, service }, Duration::from_secs(8))

@@ -9,14 +9,19 @@
 
 #![allow(clippy::disallowed_methods, reason = "the page is deterministic; how fast it is made is not")]
 
+mod admission;
 mod availability;
+mod figure_4;
+mod figure_5;
 mod figure_6;
 mod figure_8;
+mod load;
 #[path = "../placement/models.rs"]
 mod models;
 mod pbs;
 mod plot;
 mod report;
+mod table_2;
 mod truncation;
 mod versions;
 
@@ -27,8 +32,18 @@ use std::process::ExitCode;
 use report::{Part, Scale};
 
 /// All parts, in the order of the page.
-const PARTS: &[Part] =
-    &[figure_6::PART, figure_8::PART, versions::PART, truncation::PART, availability::PART, pbs::PART];
+const PARTS: &[Part] = &[
+    figure_4::PART,
+    figure_5::PART,
+    figure_6::PART,
+    figure_8::PART,
+    versions::PART,
+    table_2::PART,
+    admission::PART,
+    truncation::PART,
+    availability::PART,
+    pbs::PART,
+];
 
 fn main() -> Result<ExitCode, Box<dyn Error>> {
     let mut scale = Scale { quick: false };

@@ -55,10 +55,11 @@ fn main() -> ExitCode {
 
 fn plan(seed: u64, quick: bool) -> Plan {
     let seconds = Duration::from_secs;
-    let service = ServiceTime { each: Duration::from_micros(250), kib: Duration::from_micros(50) };
+    let service =
+        ServiceTime { each: Duration::from_micros(250), tail: Duration::ZERO, kib: Duration::from_micros(50) };
     if quick {
         // Half as many clients at nodes half as fast.
-        let service = ServiceTime { each: service.each * 2, kib: service.kib * 2 };
+        let service = ServiceTime { each: service.each * 2, kib: service.kib * 2, ..service };
         return Plan {
             seed,
             keys: 4_000,

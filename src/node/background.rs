@@ -4,13 +4,33 @@ use std::time::Duration;
 
 use super::shard::Shard;
 use crate::admission::Work;
+use crate::config::Timing;
 use crate::ids::PartitionId;
+use crate::replica::Replica;
 use crate::status::Backlog;
 use crate::storage::Storage;
 use crate::time::Time;
 
 /// Between two slices, however idle the node is: what arrives meanwhile goes between them.
 const PAUSE: Duration = Duration::from_millis(2);
+
+/// What goes round all partitions, and where it is.
+#[derive(Debug)]
+pub(super) struct Rounds {
+    /// When residuals are settled, and of which partitions first: a slice has not room for all.
+    pub(super) sweep_due: Time,
+    sweep_next: PartitionId,
+    /// When the next partition is read again, and which.
+    pub(super) scrub_due: Time,
+    scrub_next: usize,
+}
+
+impl Rounds {
+    pub(super) fn new(now: Time, timing: &Timing, partitions: usize) -> Self {
+        let scrub_due = now + timing.scrub / partitions.max(1) as u32;
+        Self { sweep_due: now + timing.sweep, sweep_next: PartitionId(0), scrub_due, scrub_next: 0 }
+    }
+}
 
 impl<S: Storage> Shard<S> {
     /// An operation of the foreground ends.
@@ -47,25 +67,36 @@ impl<S: Storage> Shard<S> {
         }
     }
 
-    /// Settles some residuals of each partition that has any.
+    /// Looks at some records with residuals, of as many partitions as there is room for.
     pub(super) fn sweep(&mut self) {
-        const RECORDS: usize = 64;
+        // Of all partitions together: a request that comes behind the slice waits for all of it.
+        const RECORDS: u64 = 64;
         if let Err(due) = self.admission.grant(Work::Sweep, self.now.time) {
-            self.sweep_due = due;
+            self.rounds.sweep_due = due;
             return;
         }
-        self.sweep_due = self.now.time + self.shared.timing.sweep;
-        let partitions: Vec<_> = self.replica.partitions_unsettled().collect();
+        self.rounds.sweep_due = self.now.time + self.shared.timing.sweep;
+        let mut partitions: Vec<_> = self.replica.partitions_unsettled().collect();
+        partitions.sort_by_key(|(partition, _)| (*partition < self.rounds.sweep_next, *partition));
+        self.rounds.sweep_next = PartitionId(0);
         let before = self.replica.unsettled();
-        for partition in partitions {
-            let swept = self.of_partition(partition, |replica, storage| replica.sweep(storage, partition, RECORDS));
+        let mut room = RECORDS;
+        for (partition, count) in partitions {
+            if room == 0 {
+                self.rounds.sweep_next = partition;
+                break;
+            }
+            let count = count.min(room);
+            room -= count;
+            let sweep = |replica: &mut Replica, storage: &mut S| replica.sweep(storage, partition, count as usize);
+            let swept = self.of_partition(partition, sweep);
             if let Ok(stored) = swept {
                 self.lanes.wrote(&stored);
             }
         }
         // After a full exchange as many are settled at once as there are keys: who finds some goes on soon.
         if self.replica.unsettled() < before {
-            self.sweep_due = self.now.time + PAUSE;
+            self.rounds.sweep_due = self.now.time + PAUSE;
         }
     }
 
@@ -98,9 +129,9 @@ impl<S: Storage> Shard<S> {
     /// Begins to read the next partition again.
     pub(super) fn scrub(&mut self) {
         let owned: Vec<PartitionId> = self.replica.partitions().collect();
-        self.scrub_due = self.now.time + self.shared.timing.scrub / owned.len().max(1) as u32;
-        if let Some(&partition) = owned.get(self.scrub_next % owned.len().max(1)) {
-            self.scrub_next += 1;
+        self.rounds.scrub_due = self.now.time + self.shared.timing.scrub / owned.len().max(1) as u32;
+        if let Some(&partition) = owned.get(self.rounds.scrub_next % owned.len().max(1)) {
+            self.rounds.scrub_next += 1;
             self.replica.scrub(partition);
             self.building_due.get_or_insert(self.now.time);
         }

@@ -5,6 +5,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use super::admit::Votes;
+use super::background::Rounds;
 use super::control::Notice;
 use super::exchange::{Exchange, Exchanges};
 use super::forward::Forwarding;
@@ -93,16 +94,13 @@ pub(super) struct Shard<S> {
     pub(super) handoff_due: Time,
     /// Whom the next batch of hints goes to, if there was not room for all.
     pub(super) handoff_next: NodeId,
-    pub(super) sweep_due: Time,
+    pub(super) rounds: Rounds,
     /// Before this nothing is removed that has expired: it goes in slices, and not for every single version.
     pub(super) expire_from: Time,
     pub(super) exchanges: Exchanges,
     pub(super) admission: Admission,
     /// When records are read on; nothing if none are to be read.
     pub(super) building_due: Option<Time>,
-    /// When the next partition is read again, and which.
-    pub(super) scrub_due: Time,
-    pub(super) scrub_next: usize,
     /// When partitions are looked at for rows that want a name; none while no node was heard in another start.
     pub(super) names_due: Option<Time>,
     /// The partition at which that goes on.
@@ -210,13 +208,11 @@ impl<S: Storage> Shard<S> {
             // Hints of an earlier start are tried at once.
             handoff_due: now.time,
             handoff_next: NodeId(0),
-            sweep_due: now.time + shared.timing.sweep,
+            rounds: Rounds::new(now.time, &shared.timing, owned.len()),
             expire_from: now.time,
             exchanges,
             admission: Admission::new(shared.timing.foreground, now.time),
             building_due,
-            scrub_due: now.time + shared.timing.scrub / owned.len().max(1) as u32,
-            scrub_next: 0,
             names_due: None,
             names_next: PartitionId(0),
             hedge_budget: 100,
@@ -343,7 +339,7 @@ impl<S: Storage> Shard<S> {
         if self.names_due.is_some_and(|due| now.time >= due) {
             self.tend_names();
         }
-        if now.time >= self.sweep_due {
+        if now.time >= self.rounds.sweep_due {
             self.sweep();
         }
         if self.expire_due().is_some_and(|due| now.time >= due) {
@@ -352,7 +348,7 @@ impl<S: Storage> Shard<S> {
         if now.time >= self.exchanges.due {
             self.exchange_round();
         }
-        if now.time >= self.scrub_due {
+        if now.time >= self.rounds.scrub_due {
             self.scrub();
         }
         if self.building_due.is_some_and(|due| now.time >= due) {
@@ -477,7 +473,7 @@ impl<S: Storage> Shard<S> {
             return None;
         }
         let handoff = self.hints.targets().next().map(|_| self.handoff_due);
-        let sweep = (self.replica.unsettled() > 0).then_some(self.sweep_due);
+        let sweep = (self.replica.unsettled() > 0).then_some(self.rounds.sweep_due);
         let exchange = (!self.exchanges.peers.is_empty()).then_some(self.exchanges.due);
         let all = [
             self.operations.deadline(),
@@ -489,7 +485,7 @@ impl<S: Storage> Shard<S> {
             self.names_due,
             self.moves.due,
             self.expire_due(),
-            Some(self.scrub_due),
+            Some(self.rounds.scrub_due),
             // Once it is due it is for a commit, and no wake-up helps.
             self.lanes.sync_due(self.shared.timing.flush).filter(|due| *due > self.now.time),
         ];

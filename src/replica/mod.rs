@@ -379,12 +379,13 @@ impl Replica {
         self.unsettled
     }
 
-    /// Partitions that have something to sweep.
-    pub(crate) fn partitions_unsettled(&self) -> impl Iterator<Item = PartitionId> {
+    /// Partitions that have something to sweep, and how many keys.
+    pub(crate) fn partitions_unsettled(&self) -> impl Iterator<Item = (PartitionId, u64)> {
         self.partitions
             .iter()
             .enumerate()
-            .filter_map(|(index, state)| (state.as_ref()?.unsettled > 0).then_some(PartitionId(index as u32)))
+            .map(|(index, state)| (PartitionId(index as u32), state.as_ref().map_or(0, |state| state.unsettled)))
+            .filter(|(_, count)| *count > 0)
     }
 
     /// A page of the keys of a keyspace that have live entries which have not expired: the keys, and where the page ended

@@ -3,7 +3,7 @@
 use std::collections::BTreeMap;
 use std::ops::ControlFlow;
 use std::sync::Arc;
-use std::sync::atomic::{AtomicU8, Ordering};
+use std::sync::atomic::{AtomicU8, AtomicU64, Ordering};
 
 use crate::bytes::Bytes;
 use crate::error::StorageError;
@@ -19,6 +19,21 @@ pub struct SimDisk {
     faults: DiskFaults,
     /// Values that stand under a key that they don't belong to, with that key.
     misplaced: Vec<(Space, Vec<u8>, Vec<u8>)>,
+    reads: Arc<Counts>,
+}
+
+/// What has been read.
+#[derive(Debug, Default)]
+struct Counts {
+    single: AtomicU64,
+    scanned: AtomicU64,
+}
+
+/// How many records were read one by one, and how many bytes of them were shown in scans.
+#[derive(Clone, Copy, PartialEq, Eq, Debug, Default)]
+pub(super) struct Reads {
+    pub(super) single: u64,
+    pub(super) scanned: u64,
 }
 
 /// What stood under a key before a batch.
@@ -92,6 +107,19 @@ impl SimDisk {
         self.faults.set(DiskFault::Sync, false);
     }
 
+    /// What was read of it since this was called last.
+    pub(super) fn take_reads(&self) -> Reads {
+        let take = |count: &AtomicU64| count.swap(0, Ordering::Relaxed);
+        Reads { single: take(&self.reads.single), scanned: take(&self.reads.scanned) }
+    }
+
+    fn count_reads(&self, space: Space, single: u64, scanned: u64) {
+        if space == Space::Objects {
+            self.reads.single.fetch_add(single, Ordering::Relaxed);
+            self.reads.scanned.fetch_add(scanned, Ordering::Relaxed);
+        }
+    }
+
     /// What is shown to whoever opens it is durable: a sync may have failed, or not been made, before.
     pub(super) fn open(&mut self) {
         self.undo.clear();
@@ -106,7 +134,7 @@ impl SimDisk {
     /// A copy of what is durable, on a disk of its own.
     #[must_use]
     pub fn backup(&self) -> Self {
-        let mut copy = Self { faults: DiskFaults::default(), ..self.clone() };
+        let mut copy = Self { faults: DiskFaults::default(), reads: Arc::default(), ..self.clone() };
         copy.crash();
         copy
     }
@@ -199,7 +227,9 @@ impl Storage for SimDisk {
         if self.faults.has(DiskFault::Reads) {
             return Err(StorageError::Read("simulated".into()));
         }
-        self.live.get(space, key)
+        let found = self.live.get(space, key)?;
+        self.count_reads(space, u64::from(found.is_some()), 0);
+        Ok(found)
     }
 
     fn write(&mut self, batch: &Batch) -> Result<(), StorageError> {
@@ -218,7 +248,13 @@ impl Storage for SimDisk {
         if self.faults.has(DiskFault::Reads) {
             return Err(StorageError::Read("simulated".into()));
         }
-        self.live.scan(space, from, visit)
+        let mut shown = 0;
+        let scanned = self.live.scan(space, from, &mut |key, value| {
+            shown += (key.len() + value.len()) as u64;
+            visit(key, value)
+        });
+        self.count_reads(space, 0, shown);
+        scanned
     }
 
     fn sync(&mut self) -> Result<(), StorageError> {

@@ -28,4 +28,4 @@ mod world;
 pub use disk::{DiskFault, DiskFaults, SimDisk};
 pub use network::Network;
 pub use recording::Recording;
-pub use world::{Clock, ServiceTime, Sim, SimBuilder, Traffic};
+pub use world::{Clock, DiskTime, ServiceTime, Sim, SimBuilder, Traffic};

@@ -119,7 +119,7 @@ impl Network {
 
 /// Drawn without a floating-point logarithm, whose last bit differs between platforms: the number of halvings until
 /// a coin falls, and a part of the next.
-fn exponential(rng: &mut Xoshiro256PlusPlus, mean: Duration) -> Duration {
+pub(super) fn exponential(rng: &mut Xoshiro256PlusPlus, mean: Duration) -> Duration {
     let halvings = rng.random::<u64>().trailing_zeros().min(8);
     let part = rng.random_range(0..1_000);
     // The mean of a geometric number of halvings, from 0, plus half a unit is 1.5 units.

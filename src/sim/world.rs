@@ -2,6 +2,7 @@
 
 mod builder;
 mod changes;
+mod disk_time;
 mod durable;
 mod faults;
 mod inspect;
@@ -11,6 +12,7 @@ mod requests;
 mod service;
 
 pub use builder::SimBuilder;
+pub use disk_time::DiskTime;
 pub use faults::Clock;
 pub use ledger::Traffic;
 pub use service::ServiceTime;
@@ -62,6 +64,8 @@ pub struct Sim {
     /// Whether every message goes through its bytes, or only those that are corrupted.
     encode: bool,
     service: Option<ServiceTime>,
+    /// With it, there is a service time.
+    disk: Option<DiskTime>,
     rng: Xoshiro256PlusPlus,
     next_ticket: u64,
     /// What was asked and not answered.
@@ -105,12 +109,41 @@ struct Happening {
 
 #[derive(Debug)]
 enum What {
-    Arrive { to: NodeId, from: NodeId, message: Box<Message>, bytes: usize },
-    Ask { node: NodeId, start: u64, ticket: Ticket, request: Box<Request> },
-    Served { node: NodeId, start: u64 },
-    Commit { node: NodeId, start: u64 },
-    Wake { node: NodeId, start: u64, due: Time },
-    Resume { node: NodeId },
+    Arrive {
+        to: NodeId,
+        from: NodeId,
+        message: Box<Message>,
+        bytes: usize,
+    },
+    Ask {
+        node: NodeId,
+        start: u64,
+        ticket: Ticket,
+        request: Box<Request>,
+    },
+    Served {
+        node: NodeId,
+        start: u64,
+    },
+    Commit {
+        node: NodeId,
+        start: u64,
+    },
+    Wake {
+        node: NodeId,
+        start: u64,
+        due: Time,
+    },
+    Resume {
+        node: NodeId,
+    },
+    /// It leaves when what was read for it is read.
+    Answer {
+        node: NodeId,
+        start: u64,
+        ticket: Ticket,
+        reply: Box<Reply>,
+    },
 }
 
 impl Process {
@@ -141,6 +174,7 @@ impl What {
             | Self::Served { node, .. }
             | Self::Commit { node, .. }
             | Self::Wake { node, .. }
+            | Self::Answer { node, .. }
             | Self::Resume { node } => *node,
         }
     }
@@ -163,7 +197,7 @@ impl Ord for Happening {
     }
 }
 
-/// The time that a simulated sync takes.
+/// The time that a simulated sync takes, where no other is told ([`SimBuilder::disk_time`]): the process goes on meanwhile.
 const SYNC: Duration = Duration::from_micros(300);
 impl Sim {
     /// Lets the next thing happen. False if nothing is left to.
@@ -182,14 +216,9 @@ impl Sim {
         match what {
             what @ (What::Arrive { .. } | What::Ask { .. }) => self.come(what),
             What::Served { node, start } => self.served(node, start),
-            What::Wake { node, start, due } => {
-                let process = self.nodes.get_mut(&node).expect("a member");
-                // One that was put off: had it an effect, each would arrange another beside the one that is due.
-                if process.starts == start && process.wake == Some(due) {
-                    process.wake = None;
-                    self.step(node, Input::Wake);
-                }
-            }
+            what @ What::Wake { .. } if self.disk.is_some() => self.come(what),
+            what @ What::Wake { .. } => self.take_up(what),
+            What::Answer { node, start, ticket, reply } => self.answered(node, start, ticket, *reply),
             What::Resume { node } => {
                 if self.nodes[&node].paused.is_some_and(|until| until <= self.now) {
                     self.resume(node);
@@ -204,7 +233,11 @@ impl Sim {
                     self.recording.iter_mut().for_each(|recording| recording.commit(node));
                     // A failure fences the node, which says so in an event.
                     let _ = running.commit();
+                    if self.disk.is_some() {
+                        running.synced(process.server.syncing);
+                    }
                     self.after(node);
+                    self.begin_next(node);
                 }
             }
         }
@@ -214,13 +247,13 @@ impl Sim {
     fn step(&mut self, node: NodeId, input: Input) {
         let now = self.now_at(node);
         let process = self.nodes.get_mut(&node).expect("a member");
-        let Some(running) = &mut process.node else {
+        if process.node.is_none() {
             self.ledger.traffic.unheard += u64::from(matches!(input, Input::Message(..)));
             return;
-        };
+        }
         process.handled += u64::from(!matches!(input, Input::Wake));
         self.recording.iter_mut().for_each(|recording| recording.step(node, now, &input));
-        running.step(now, input);
+        self.reading(node, |running| running.step(now, input));
         self.after(node);
     }
 
@@ -245,7 +278,9 @@ impl Sim {
         self.recording.iter_mut().for_each(|recording| recording.said(id, &outputs));
         let start = process.starts;
         let mut next = Vec::new();
-        if node.wants_commit() && !std::mem::replace(&mut process.syncing, true) {
+        if self.disk.is_some() {
+            // A process that waits for its disk syncs when it has said what needn't wait.
+        } else if node.wants_commit() && !std::mem::replace(&mut process.syncing, true) {
             next.push((now + SYNC, What::Commit { node: id, start }));
         } else if !node.wants_commit() {
             process.syncing = false;
@@ -262,6 +297,7 @@ impl Sim {
         for output in outputs {
             self.output(id, output);
         }
+        self.sync_when_drained(id);
     }
 
     fn output(&mut self, from: NodeId, output: Output) {
@@ -270,7 +306,10 @@ impl Sim {
             Output::Done(ticket, reply) => {
                 self.trace.write(format!("{ticket} {reply:?}").as_bytes());
                 assert!(self.asked.remove(&ticket), "{from} answers {ticket} twice: {reply:?}");
-                self.replies.insert(ticket, (self.now, reply));
+                match self.answer_leaves(from) {
+                    Some(at) => self.answer_later(at, from, ticket, reply),
+                    None => _ = self.replies.insert(ticket, (self.now, reply)),
+                }
             }
             Output::Event(event) => {
                 self.trace.write(format!("{from} {event:?}").as_bytes());

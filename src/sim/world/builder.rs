@@ -8,7 +8,7 @@ use rand::rngs::Xoshiro256PlusPlus;
 use siphasher::sip128::SipHasher24;
 
 use super::membership::introduce;
-use super::{Ledger, Process, ServiceTime, Sim};
+use super::{DiskTime, Ledger, Process, ServiceTime, Sim};
 use crate::causality::{Identity, Secret};
 use crate::codec::Codec;
 use crate::config::{Limits, Mode, Quorum, Timing};
@@ -32,6 +32,7 @@ pub struct SimBuilder {
     encode: bool,
     elastic: bool,
     service: Option<ServiceTime>,
+    disk: Option<DiskTime>,
     record: Option<NodeId>,
     gossip: bool,
 }
@@ -110,6 +111,14 @@ impl SimBuilder {
         self
     }
 
+    /// Each process waits for its disk so long. Default: a sync takes 300 µs, in which the process goes on, and reads take no
+    /// time.
+    #[must_use]
+    pub const fn disk_time(mut self, disk: DiskTime) -> Self {
+        self.disk = Some(disk);
+        self
+    }
+
     /// With a recording of what goes into this node: [`Sim::recording`].
     #[must_use]
     pub const fn record(mut self, node: NodeId) -> Self {
@@ -147,7 +156,8 @@ impl SimBuilder {
             identity,
             codec,
             encode: self.encode,
-            service: self.service,
+            service: self.service.or(self.disk.map(|_| ServiceTime::default())),
+            disk: self.disk,
             rng: Xoshiro256PlusPlus::seed_from_u64(self.seed),
             next_ticket: 0,
             asked: BTreeSet::new(),
@@ -197,6 +207,7 @@ impl Sim {
             encode: true,
             elastic: false,
             service: None,
+            disk: None,
             record: None,
             gossip: false,
         }

@@ -15,6 +15,8 @@ use crate::time::Time;
 pub struct ServiceTime {
     /// For each message of a node and each request of a client.
     pub each: Duration,
+    /// The mean of what is added to it, exponentially.
+    pub tail: Duration,
     /// For each KiB of it, and for each KiB of what the process sends to other nodes. Answers to clients take none.
     pub kib: Duration,
 }
@@ -24,9 +26,15 @@ pub struct ServiceTime {
 pub(super) struct Server {
     queue: VecDeque<What>,
     /// Whether it is busy with the first of the queue.
-    serving: bool,
+    pub(super) serving: bool,
     /// Until when it is busy with what it has begun, and with what it has sent.
-    free: Time,
+    pub(super) free: Time,
+    /// How long the sync takes that it is busy with.
+    pub(super) syncing: Duration,
+    /// Inputs since it last began one.
+    pub(super) since_sync: u32,
+    /// Answers to clients that wait for what is being read.
+    pub(super) answering: usize,
 }
 
 impl ServiceTime {
@@ -38,6 +46,11 @@ impl ServiceTime {
 impl Server {
     /// Whether nothing waits, and nothing is begun.
     pub(super) fn is_idle(&self) -> bool {
+        self.queue.is_empty() && self.answering == 0
+    }
+
+    /// Whether nothing waits.
+    pub(super) fn is_drained(&self) -> bool {
         self.queue.is_empty()
     }
 }
@@ -62,30 +75,35 @@ impl Sim {
         }
         let Some(what) = process.server.queue.pop_front() else { return };
         process.server.serving = false;
+        process.server.since_sync += 1;
         self.take_up(what);
         self.begin_next(node);
     }
 
-    fn begin_next(&mut self, node: NodeId) {
+    pub(super) fn begin_next(&mut self, node: NodeId) {
         let Some(service) = self.service else { return };
-        let process = self.nodes.get_mut(&node).expect("a member");
-        let server = &mut process.server;
-        if server.serving {
+        let process = &self.nodes[&node];
+        // Where the disk takes its time, the process waits for it.
+        if process.server.serving || (self.disk.is_some() && process.syncing) {
             return;
         }
-        let bytes = match server.queue.front() {
+        let bytes = match process.server.queue.front() {
             None => return,
-            Some(What::Ask { request, .. }) => size_of_request(request),
-            Some(What::Arrive { bytes, .. }) => *bytes,
-            Some(_) => 0,
+            Some(What::Ask { request, .. }) => Some(size_of_request(request)),
+            Some(What::Arrive { bytes, .. }) => Some(*bytes),
+            // A timer takes no time.
+            Some(_) => None,
         };
+        let took = bytes.map(|bytes| service.each + self.about(service.tail) + service.of(bytes)).unwrap_or_default();
+        let process = self.nodes.get_mut(&node).expect("a member");
+        let server = &mut process.server;
         server.serving = true;
-        server.free = server.free.max(self.now) + service.each + service.of(bytes);
+        server.free = server.free.max(self.now) + took;
         let (at, start) = (server.free, process.starts);
         self.schedule(at, What::Served { node, start });
     }
 
-    fn take_up(&mut self, what: What) {
+    pub(super) fn take_up(&mut self, what: What) {
         match what {
             What::Arrive { to, from, message, .. } => {
                 self.in_transit -= 1;
@@ -93,6 +111,14 @@ impl Sim {
             }
             What::Ask { node, start, ticket, request } if self.nodes[&node].starts == start => {
                 self.step(node, Input::Request(ticket, *request));
+            }
+            What::Wake { node, start, due } => {
+                let process = self.nodes.get_mut(&node).expect("a member");
+                // One that was put off: had it an effect, each would arrange another beside the one that is due.
+                if process.starts == start && process.wake == Some(due) {
+                    process.wake = None;
+                    self.step(node, Input::Wake);
+                }
             }
             _ => {}
         }
@@ -131,7 +157,8 @@ mod tests {
     use crate::config::Timing;
     use crate::request::{GetOptions, PutOptions, Reply};
 
-    const BUSY: ServiceTime = ServiceTime { each: Duration::from_millis(2), kib: Duration::from_millis(1) };
+    const BUSY: ServiceTime =
+        ServiceTime { each: Duration::from_millis(2), tail: Duration::ZERO, kib: Duration::from_millis(1) };
 
     fn busy(count: u64, service: ServiceTime) -> Sim {
         let mut sim = Sim::builder(count, 1).service_time(service).build();
@@ -166,7 +193,7 @@ mod tests {
     #[test]
     fn what_is_long_takes_longer_where_it_is_sent_and_where_it_comes() {
         let latency = |length: usize, kib: Duration| {
-            let mut sim = busy(3, ServiceTime { each: Duration::ZERO, kib });
+            let mut sim = busy(3, ServiceTime { kib, ..ServiceTime::default() });
             let (key, began) = ("key", sim.now());
             let owner = sim.owners(key)[0];
             let value = "x".repeat(length);
@@ -182,7 +209,7 @@ mod tests {
 
     #[test]
     fn the_queue_of_a_process_that_ends_is_gone_and_the_next_begins_without_one() {
-        let mut sim = busy(3, ServiceTime { each: Duration::from_millis(50), kib: Duration::ZERO });
+        let mut sim = busy(3, ServiceTime { each: Duration::from_millis(50), ..ServiceTime::default() });
         let owner = sim.owners("key")[0];
         let tickets: Vec<_> = (0..20)
             .map(|_| {
