@@ -77,11 +77,11 @@ pub struct Sla {
     pub write: Option<Duration>,
     /// How fresh reads are.
     pub fresh: Option<Freshness>,
-    /// The share of reads that must find enough nodes.
+    /// The share of reads that must find enough nodes. With 1 none may ever fail, which takes nodes that never do.
     pub readable: Option<f64>,
-    /// The share of writes that must find enough nodes.
+    /// The share of writes that must find enough nodes; likewise.
     pub writeable: Option<f64>,
-    /// The share of acknowledged writes that must outlive the loss of disks.
+    /// The share of acknowledged writes that must outlive the loss of disks; likewise.
     pub durable: Option<f64>,
 }
 
@@ -160,9 +160,12 @@ pub enum SlaError {
         /// The ways to replicas that it knows.
         ways: usize,
     },
-    /// Without trials nothing is known.
-    #[error("a prediction takes at least one trial")]
-    NoTrials,
+    /// Without trials nothing is known, and with too many there is no room for what they give.
+    #[error("a prediction takes 1 to {} trials, not {count}", Trials::MOST)]
+    Trials {
+        /// So many were asked for.
+        count: u32,
+    },
 }
 
 #[cfg(test)]

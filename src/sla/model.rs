@@ -118,22 +118,20 @@ impl Model {
     /// `LinkedIn`'s Voldemort on solid-state disks, as fitted by Bailis and others (PBS, VLDB 2012, Table 3).
     #[must_use]
     pub fn linkedin_ssd() -> Self {
-        Self::pbs(linkedin_ssd(), linkedin_ssd())
+        Self::pbs(ssd(), ssd())
     }
 
     /// The same on spinning disks.
     #[must_use]
     pub fn linkedin_disk() -> Self {
-        Self::pbs(linkedin_disk(), linkedin_ssd())
+        Self::pbs(fit(0.38, 1.05, 1.51, 0.183), ssd())
     }
 
     /// Yammer's Riak. The shape of its writes' Pareto part is 3.5, as in the authors' simulator; copies of the paper say
     /// 3.35, which does not give the paper's own figures.
     #[must_use]
     pub fn yammer() -> Self {
-        let write = vec![(0.939, Latency::pareto_ms(3.0, 3.5)), (0.061, Latency::exponential_per_ms(0.0028))];
-        let rest = vec![(0.982, Latency::pareto_ms(1.5, 3.8)), (0.018, Latency::exponential_per_ms(0.0217))];
-        Self::pbs(Latency::Mixture(write), Latency::Mixture(rest))
+        Self::pbs(fit(0.939, 3.0, 3.5, 0.0028), fit(0.982, 1.5, 3.8, 0.0217))
     }
 
     /// As [`Model::linkedin_disk`], with one replica in each of the data centres, 75 ms apart.
@@ -186,10 +184,13 @@ impl Model {
     }
 }
 
-fn linkedin_ssd() -> Latency {
-    Latency::Mixture(vec![(0.9122, Latency::pareto_ms(0.235, 10.0)), (0.0878, Latency::exponential_per_ms(1.66))])
+/// All published fits have one form: so many are Pareto, by the shortest in milliseconds and the shape, and the others
+/// exponential, so many a millisecond.
+fn fit(share: f64, least: f64, shape: f64, rate: f64) -> Latency {
+    let tail = Latency::exponential_per_ms(rate).expect("it was published");
+    Latency::Mixture(vec![(share, Latency::pareto_ms(least, shape).expect("it was published")), (1.0 - share, tail)])
 }
 
-fn linkedin_disk() -> Latency {
-    Latency::Mixture(vec![(0.38, Latency::pareto_ms(1.05, 1.51)), (0.62, Latency::exponential_per_ms(0.183))])
+fn ssd() -> Latency {
+    fit(0.9122, 0.235, 10.0, 1.66)
 }

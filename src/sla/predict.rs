@@ -5,7 +5,7 @@ use std::time::Duration;
 use rand::rngs::Xoshiro256PlusPlus;
 use rand::{RngExt, SeedableRng};
 
-use super::formulas::Availability;
+use super::formulas::{Availability, all_but};
 use super::interval::{Estimate, Share};
 use super::latency::{Sampler, TripSampler};
 use super::model::{Asks, Coordinator, Model, Replica};
@@ -16,10 +16,16 @@ use crate::config::Quorum;
 /// last bits of logarithms may differ.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub struct Trials {
-    /// How many, for each number of copies. With c of them a quantile q has an interval if c · (1 − q) is above 5 or so.
+    /// How many, for each number of copies, at most [`Trials::MOST`]. With c of them a quantile q has an interval if
+    /// c · (1 − q) is above 5 or so.
     pub count: u32,
     /// Their seed.
     pub seed: u64,
+}
+
+impl Trials {
+    /// More would take memory by the gigabyte, and say nothing that the model can bear.
+    pub const MOST: u32 = 10_000_000;
 }
 
 /// 100,000: the 99.9th percentile then lies between what the trials have for the 99.87th and the 99.93rd.
@@ -86,8 +92,8 @@ pub fn predict(quorum: Quorum, sla: &Sla, model: &Model, trials: Trials) -> Resu
 pub fn predict_copies(copies: u8, sla: &Sla, model: &Model, trials: Trials) -> Result<Vec<Prediction>, SlaError> {
     sla.validate()?;
     model.validate()?;
-    if trials.count == 0 {
-        return Err(SlaError::NoTrials);
+    if trials.count == 0 || trials.count > Trials::MOST {
+        return Err(SlaError::Trials { count: trials.count });
     }
     if copies == 0 || copies > Quorum::N_MAX || !model.knows(copies) {
         return Err(SlaError::Copies { copies, nodes: model.nodes, ways: model.replicas.len() });
@@ -170,7 +176,7 @@ impl Drawn {
                     fresh_after,
                     strict: Availability::strict(quorum, model.up),
                     sloppy: Availability::sloppy(quorum, model.up, model.nodes),
-                    durable: 1.0 - model.disk_loss.powi(i32::from(quorum.w())),
+                    durable: all_but(model.disk_loss.powi(i32::from(quorum.w()))),
                     cost: Cost::of(quorum, model),
                 });
             }
@@ -183,9 +189,7 @@ fn freshness(waits: &mut [f64], sla: &Sla) -> (Share, Estimate) {
     let (after, share) = sla.fresh.map_or((Duration::ZERO, sla.percentile), |fresh| (fresh.after, fresh.share));
     let after = after.as_secs_f64() * 1e6;
     let fresh = Share::of(waits.iter().filter(|wait| **wait <= after).count(), waits.len());
-    // That all reads see it can't be learnt from trials: the largest of them is no bound.
-    let quantile = Estimate::quantile(waits, share);
-    (fresh, if share < 1.0 { quantile } else { Estimate { upper: Duration::MAX, ..quantile } })
+    (fresh, Estimate::quantile(waits, share))
 }
 
 impl Cost {

@@ -7,6 +7,8 @@ use crate::config::{Mode, Quorum};
 use crate::ids::NodeId;
 use crate::latencies::{Latencies, PeerLatencies};
 
+mod edges;
+
 const MS: Duration = Duration::from_millis(1);
 
 fn quorum(n: u8, r: u8, w: u8) -> Quorum {
@@ -349,7 +351,12 @@ fn what_is_no_need_and_no_model_is_refused() {
     assert!(matches!(refused(sla, &Model { nodes: 2, ..model.clone() }), SlaError::Copies { .. }));
     let trip = || ways(Latency::Mixture(vec![(0.0, Latency::Fixed(MS))]), Latency::Fixed(MS));
     assert!(matches!(refused(sla, &Model::alike(Replica { write: trip(), read: trip() })), SlaError::Latency(_)));
-    assert_eq!(advise(&sla, &model, 3..=3, trials(0, 1)).unwrap_err(), SlaError::NoTrials);
+    for count in [0, Trials::MOST + 1] {
+        assert_eq!(advise(&sla, &model, 3..=3, trials(count, 1)).unwrap_err(), SlaError::Trials { count });
+    }
+    for rate in [0.0, -1.0, f64::NAN] {
+        assert!(Latency::exponential_per_ms(rate).is_err() && Latency::pareto_ms(rate - 1.0, 2.0).is_err());
+    }
 }
 
 #[test]
