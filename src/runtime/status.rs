@@ -65,7 +65,7 @@ mod tests {
             drop((written, bucket.get(format!("k{key}")).wait().unwrap()));
         }
         let all = predict(&sla).unwrap();
-        assert_eq!(all.settings.len(), 9);
+        assert_eq!(all.settings().len(), 9);
         // Nothing is needed: any setting will do, so it is the one with the fewest messages.
         let cheapest = all.best().unwrap().setting.prediction.quorum;
         assert_eq!(cheapest.r(), 1);

@@ -12,9 +12,9 @@ use crate::config::{Mode, Quorum};
 /// Every setting that was looked at, and the cheapest that meets the need.
 #[derive(Clone, PartialEq, Debug)]
 pub struct Advice {
-    /// By N, R and W.
-    pub settings: Vec<Setting>,
-    best: Option<(usize, Mode)>,
+    settings: Vec<Setting>,
+    /// The cheapest of those with the fewest obstacles.
+    nearest: usize,
 }
 
 /// A setting, what it is predicted to do, and what of the need it doesn't meet.
@@ -153,9 +153,13 @@ pub fn advise(sla: &Sla, model: &Model, copies: RangeInclusive<u8>, trials: Tria
         let none = SlaError::Copies { copies: *copies.start(), nodes: model.nodes, ways: model.replicas.len() };
         return Err(refused.unwrap_or(none));
     }
-    let fitting = settings.iter().enumerate().filter_map(|(at, setting)| Some((at, setting.mode()?)));
-    let best = fitting.min_by(|(a, _), (b, _)| cheaper(&settings[*a], &settings[*b], model));
-    Ok(Advice { settings, best })
+    let nearer = |one: &Setting, other: &Setting| {
+        let (fewest, others) = (one.nearest().obstacles().len(), other.nearest().obstacles().len());
+        fewest.cmp(&others).then_with(|| cheaper(one, other, model))
+    };
+    let nearest = (1..settings.len())
+        .fold(0, |nearest, at| if nearer(&settings[at], &settings[nearest]).is_lt() { at } else { nearest });
+    Ok(Advice { settings, nearest })
 }
 
 fn cheaper(one: &Setting, other: &Setting, model: &Model) -> std::cmp::Ordering {
@@ -170,10 +174,16 @@ fn cheaper(one: &Setting, other: &Setting, model: &Model) -> std::cmp::Ordering 
 }
 
 impl Advice {
+    /// By N, R and W.
+    #[must_use]
+    pub fn settings(&self) -> &[Setting] {
+        &self.settings
+    }
+
     /// The cheapest setting that meets the need, if one does.
     #[must_use]
     pub fn best(&self) -> Option<Offer<'_>> {
-        self.best.map(|(at, mode)| Offer { setting: &self.settings[at], mode })
+        Some(self.settings[self.nearest].nearest()).filter(|nearest| nearest.obstacles().is_empty())
     }
 
     /// The setting with this quorum, if it was looked at.
@@ -185,17 +195,16 @@ impl Advice {
     /// What is in the way, if no setting meets the need.
     #[must_use]
     pub fn in_the_way(&self) -> Option<InTheWay<'_>> {
-        if self.best.is_some() {
+        let nearest = self.settings[self.nearest].nearest();
+        if nearest.obstacles().is_empty() {
             return None;
         }
         let missed = |need: Need| {
             let lacks = |obstacles: &[Obstacle]| obstacles.iter().any(|obstacle| obstacle.need() == need);
             self.settings.iter().all(|setting| lacks(&setting.strict) && lacks(&setting.sloppy))
         };
-        let nearest = self.settings.iter().min_by_key(|setting| setting.strict.len().min(setting.sloppy.len()))?;
-        let mode = if nearest.strict.len() <= nearest.sloppy.len() { Mode::Strict } else { Mode::Sloppy };
         let alone = Need::ALL.into_iter().filter(|need| missed(*need)).collect();
-        Some(InTheWay { alone, nearest: Offer { setting: nearest, mode } })
+        Some(InTheWay { alone, nearest })
     }
 }
 
@@ -241,10 +250,17 @@ impl Setting {
         Self { prediction, strict, sloppy }
     }
 
-    /// In which mode it meets the need, if it does.
+    /// In which mode it meets the need, if it does: strict if it does that way.
     #[must_use]
     pub fn mode(&self) -> Option<Mode> {
-        if self.strict.is_empty() { Some(Mode::Strict) } else { self.sloppy.is_empty().then_some(Mode::Sloppy) }
+        let nearest = self.nearest();
+        nearest.obstacles().is_empty().then_some(nearest.mode)
+    }
+
+    /// In the mode that has less against it.
+    fn nearest(&self) -> Offer<'_> {
+        let mode = if self.strict.len() <= self.sloppy.len() { Mode::Strict } else { Mode::Sloppy };
+        Offer { setting: self, mode }
     }
 }
 
