@@ -288,6 +288,8 @@ fn an_owner_reads_its_own_copy_without_a_message() {
     let six = predicted(&model(Coordinator::AnyNode { stores }, 6), 1, 1);
     assert_eq!([six.read.value, six.write.value], [10 * MS, 11 * MS]);
     assert_eq!(messages(&six), (1_000, 5_000));
+    // Stale is who owns another copy, and reads it before it comes: unless the answer of the write took as long to come back.
+    assert!((six.fresh.value - 5.0 / 6.0).abs() < 0.05, "{:?}", six.fresh);
 }
 
 #[test]
@@ -322,10 +324,20 @@ fn what_a_node_has_measured_is_what_is_predicted_from() {
         latencies.merge_peer(NodeId(node), &peer);
     }
     let mut rare = PeerLatencies::default();
-    rare.read.record(Duration::from_secs(9));
+    for _ in 1..Model::LEAST_ANSWERS {
+        rare.read.record(Duration::from_secs(9));
+        rare.write.record(Duration::from_secs(9));
+    }
     latencies.merge_peer(NodeId(6), &rare);
     let model = Model::measured(&latencies, 6).unwrap();
     assert_eq!(model.replicas.len(), 4);
+    // With one write more it counts, and reads as it writes.
+    rare.write.record(Duration::from_secs(1));
+    let mut known = latencies.clone();
+    known.merge_peer(NodeId(7), &rare);
+    let last = &Model::measured(&known, 6).unwrap().replicas[4];
+    assert_eq!(last.read, last.write);
+    assert_ne!(model.replicas[0].read, model.replicas[0].write);
     let sla = Sla { percentile: 0.5, ..Sla::default() };
     let apart = Model { coordinator: Coordinator::Apart, ..model.clone() };
     let prediction = predict(quorum(1, 1, 1), &sla, &apart, trials(20_000, 1)).unwrap();
@@ -336,6 +348,22 @@ fn what_a_node_has_measured_is_what_is_predicted_from() {
     // The node's own copy comes on top of its four peers.
     assert!(predict(quorum(5, 2, 2), &sla, &model, trials(10, 1)).is_ok());
     assert!(predict(quorum(6, 2, 2), &sla, &model, trials(10, 1)).is_err());
+}
+
+#[test]
+fn what_was_measured_in_whole_microseconds_took_up_to_one_more_and_goes_there_for_its_share() {
+    let mut histogram = crate::histogram::Histogram::new();
+    histogram.record(Duration::from_micros(5));
+    let trip = || Trip::Whole { took: Latency::Measured(histogram.clone().into()), there: 0.8 };
+    let sampler = trip().sampler().unwrap();
+    let mut rng = rand::SeedableRng::seed_from_u64(1);
+    let (mut mean, count) = (0.0, 10_000);
+    for _ in 0..count {
+        let (there, back) = sampler.draw(&mut rng);
+        assert!((5.0..6.0).contains(&(there + back)) && (there / 4.0 - back).abs() < 1e-9, "{there}, {back}");
+        mean += (there + back) / f64::from(count);
+    }
+    assert!((mean - 5.5).abs() < 0.02, "{mean}");
 }
 
 #[test]
