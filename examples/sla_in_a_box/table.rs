@@ -111,6 +111,7 @@ fn against(setting: &Setting) -> String {
         Obstacle::Stale { .. } => "stale",
         Obstacle::NoOverlap => "R + W ≤ N",
         Obstacle::MayMiss => "sloppy",
+        Obstacle::MayForget(_) => "may be forgotten",
         Obstacle::Unreadable { .. } => "reads fail",
         Obstacle::Unwriteable { .. } => "writes fail",
         Obstacle::Lost { .. } => "writes lost",

@@ -7,7 +7,7 @@ use super::interval::{Estimate, Share};
 use super::model::Model;
 use super::predict::{Prediction, Trials, predict_copies};
 use super::{Sla, SlaError};
-use crate::config::{Mode, Quorum};
+use crate::config::{Durability, Mode, Quorum};
 
 /// Every setting that was looked at, and the cheapest that meets the need.
 #[derive(Clone, PartialEq, Debug)]
@@ -99,6 +99,9 @@ pub enum Obstacle {
     /// That each read is fresh is promised by strict requests alone: where nodes fail, sloppy ones may miss a write.
     #[error("a sloppy read may miss the last write where nodes fail")]
     MayMiss,
+    /// That each read is fresh is promised of puts that all W have synced: a crash may take back the others.
+    #[error("a crash may take back what was acknowledged with {0:?}")]
+    MayForget(Durability),
     /// Too few reads find enough nodes.
     #[error("{predicted:.7} of reads find enough nodes, {needed} must")]
     Unreadable {
@@ -115,8 +118,8 @@ pub enum Obstacle {
         /// So many must.
         needed: f64,
     },
-    /// Too many acknowledged writes are lost with disks.
-    #[error("{predicted:.9} of acknowledged writes outlive lost disks, {needed} must")]
+    /// Too many acknowledged writes are lost, with disks or memories.
+    #[error("{predicted:.9} of acknowledged writes are kept, {needed} must be")]
     Lost {
         /// So many do.
         predicted: f64,
@@ -144,7 +147,8 @@ pub fn advise(sla: &Sla, model: &Model, copies: RangeInclusive<u8>, trials: Tria
     let (mut settings, mut refused) = (Vec::new(), None);
     for n in copies.clone() {
         match predict_copies(n, sla, model, trials) {
-            Ok(predictions) => settings.extend(predictions.into_iter().map(|prediction| Setting::of(prediction, sla))),
+            Ok(predictions) => settings
+                .extend(predictions.into_iter().map(|prediction| Setting::of(prediction, sla, model.durability))),
             Err(error @ SlaError::Copies { .. }) => refused = Some(error),
             Err(error) => return Err(error),
         }
@@ -217,7 +221,7 @@ impl Offer<'_> {
 }
 
 impl Setting {
-    fn of(prediction: Prediction, sla: &Sla) -> Self {
+    fn of(prediction: Prediction, sla: &Sla, durability: Durability) -> Self {
         let mut common = Vec::new();
         if let Some(limit) = sla.read.filter(|limit| prediction.read.upper > *limit) {
             common.push(Obstacle::ReadsSlow { predicted: prediction.read, limit });
@@ -226,6 +230,9 @@ impl Setting {
             common.push(Obstacle::WritesSlow { predicted: prediction.write, limit });
         }
         let is_promise = sla.fresh.is_some_and(|fresh| fresh.share >= 1.0);
+        if is_promise && durability != Durability::Quorum {
+            common.push(Obstacle::MayForget(durability));
+        }
         if is_promise && !prediction.quorum.overlaps() {
             common.push(Obstacle::NoOverlap);
         } else if let Some(fresh) = sla.fresh.filter(|fresh| prediction.fresh.lower < fresh.share) {
@@ -276,7 +283,7 @@ impl Obstacle {
         match self {
             Self::ReadsSlow { .. } => Need::ReadLatency,
             Self::WritesSlow { .. } => Need::WriteLatency,
-            Self::Stale { .. } | Self::NoOverlap | Self::MayMiss => Need::Freshness,
+            Self::Stale { .. } | Self::NoOverlap | Self::MayMiss | Self::MayForget(_) => Need::Freshness,
             Self::Unreadable { .. } => Need::Readable,
             Self::Unwriteable { .. } => Need::Writeable,
             Self::Lost { .. } => Need::Durability,

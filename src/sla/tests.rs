@@ -3,10 +3,11 @@
 use proptest::prelude::*;
 
 use super::*;
-use crate::config::{Mode, Quorum};
+use crate::config::{Durability, Mode, Quorum};
 use crate::ids::NodeId;
-use crate::latencies::{Latencies, PeerLatencies};
+use crate::latencies::{Latencies, PeerLatencies, Phase};
 
+mod durability;
 mod edges;
 
 const MS: Duration = Duration::from_millis(1);
@@ -307,6 +308,12 @@ fn the_nearest_replicas_are_asked_and_all_where_all_are_asked() {
         // Two of the three at random: now and then both of the slow ones.
         assert_eq!(read(&model, 2, 1).value, 20 * MS);
     }
+    // From a node that owns no copy the way to each owner is another, too.
+    let mut any = model.clone();
+    any.replicas.remove(1);
+    (any.nodes, any.coordinator) = (200, Coordinator::AnyNode { stores: Latency::Fixed(MS) });
+    let most = Sla { percentile: 0.3, ..Sla::default() };
+    assert_eq!(predict(quorum(2, 2, 1), &most, &any, trials(2_000, 1)).unwrap().read.value, 200 * MS);
     let four = predict(quorum(4, 1, 1), &Sla::default(), &model, trials(10, 1));
     assert_eq!(four, Err(SlaError::Copies { copies: 4, nodes: 16, ways: 3 }));
 }
@@ -335,7 +342,11 @@ fn what_a_node_has_measured_is_what_is_predicted_from() {
     rare.write.record(Duration::from_secs(1));
     let mut known = latencies.clone();
     known.merge_peer(NodeId(7), &rare);
-    let last = &Model::measured(&known, 6).unwrap().replicas[4];
+    (0..Model::LEAST_ANSWERS).for_each(|_| known.record(Phase::Sync, MS));
+    let whole = Model::measured(&known, 6).unwrap();
+    let stores = Latency::Measured(known.of(Phase::Sync).clone().into());
+    assert_eq!(whole.coordinator, Coordinator::AnyNode { stores });
+    let last = &whole.replicas[4];
     assert_eq!(last.read, last.write);
     assert_ne!(model.replicas[0].read, model.replicas[0].write);
     let sla = Sla { percentile: 0.5, ..Sla::default() };
@@ -445,16 +456,27 @@ fn models() -> impl Strategy<Value = Model> {
         Just(Coordinator::AnyNode { stores: stores() }),
     ];
     let asks = prop_oneof![Just(Asks::All), Just(Asks::Fastest)];
-    (base, coordinator, asks, 3..10_u16, 0.9..1.0_f64, 0.0..1.0_f64)
-        .prop_map(|(base, coordinator, asks, nodes, up, reads)| Model { nodes, coordinator, asks, up, reads, ..base })
+    let durability = prop_oneof![
+        Just(Durability::Quorum),
+        Just(Durability::Coordinator),
+        Just(Durability::One),
+        Just(Durability::Memory)
+    ];
+    (base, coordinator, asks, durability, 3..10_u16, 0.9..1.0_f64, 0.0..1.0_f64).prop_map(
+        |(base, coordinator, asks, durability, nodes, up, reads)| {
+            let mut model = Model { nodes, coordinator, asks, up, reads, ..base };
+            model.durability = if model.is_owner() { durability } else { Durability::Quorum };
+            model
+        },
+    )
 }
 
 /// Whether a prediction meets the need at the worse end; said here once more, apart from the obstacles.
-fn meets(prediction: &Prediction, mode: Mode, sla: &Sla) -> bool {
+fn meets(prediction: &Prediction, mode: Mode, sla: &Sla, model: &Model) -> bool {
     let availability = if mode == Mode::Strict { prediction.strict } else { prediction.sloppy };
     let fresh = sla.fresh.is_none_or(|fresh| {
         if fresh.share >= 1.0 {
-            prediction.quorum.overlaps() && mode == Mode::Strict
+            prediction.quorum.overlaps() && mode == Mode::Strict && model.durability == Durability::Quorum
         } else {
             prediction.fresh.lower >= fresh.share
         }
@@ -476,8 +498,8 @@ proptest! {
         let price = |setting: &Setting| (setting.prediction.cost.copies, setting.prediction.cost.messages);
         for setting in advice.settings() {
             let prediction = &setting.prediction;
-            prop_assert_eq!(setting.strict.is_empty(), meets(prediction, Mode::Strict, &sla));
-            prop_assert_eq!(setting.sloppy.is_empty(), meets(prediction, Mode::Sloppy, &sla));
+            prop_assert_eq!(setting.strict.is_empty(), meets(prediction, Mode::Strict, &sla, &model));
+            prop_assert_eq!(setting.sloppy.is_empty(), meets(prediction, Mode::Sloppy, &sla, &model));
             for estimate in [prediction.read, prediction.write, prediction.fresh_after] {
                 prop_assert!(estimate.lower <= estimate.value && estimate.value <= estimate.upper);
             }
@@ -485,7 +507,7 @@ proptest! {
         }
         match advice.best() {
             Some(offer) => {
-                prop_assert!(meets(&offer.setting.prediction, offer.mode, &sla) && offer.obstacles().is_empty());
+                prop_assert!(meets(&offer.setting.prediction, offer.mode, &sla, &model) && offer.obstacles().is_empty());
                 for other in advice.settings().iter().filter(|other| other.mode().is_some()) {
                     prop_assert!(price(offer.setting) <= price(other), "{:?} is cheaper", other.prediction.quorum);
                 }
