@@ -28,12 +28,12 @@ pub(crate) fn draw(wanted: &Wanted, advice: &Advice) -> String {
         (wanted.model.reads * read + (1.0 - wanted.model.reads) * write).max(1e-6)
     };
     let copies: Vec<u8> =
-        (1..=wanted.copies).filter(|n| advice.settings.iter().any(|it| it.prediction.quorum.n() == *n)).collect();
-    let all = || advice.settings.iter().map(latency);
+        (1..=wanted.copies).filter(|n| advice.settings().iter().any(|it| it.prediction.quorum.n() == *n)).collect();
+    let all = || advice.settings().iter().map(latency);
     let (least, most) = (all().fold(f64::MAX, f64::min) / 1.2, all().fold(0.0, f64::max) * 1.2);
     let bottom = AT_ONCE + LINE * f64::from(wanted.copies - 1);
     let width = (RIGHT - LEFT - GAP * (copies.len() - 1) as f64) / copies.len() as f64;
-    let waits = || advice.settings.iter().map(wait).filter(|wait| *wait > 0.0);
+    let waits = || advice.settings().iter().map(wait).filter(|wait| *wait > 0.0);
     let (soonest, latest) = (waits().fold(1.0, f64::min) / 1.5, waits().fold(1e-3, f64::max) * 1.5);
     let scale = |wait: f64| AT_ONCE - 30.0 - (AT_ONCE - 30.0 - TOP) * (wait / soonest).ln() / (latest / soonest).ln();
     let y = |setting: &Setting| match wait(setting) {
@@ -62,7 +62,7 @@ pub(crate) fn draw(wanted: &Wanted, advice: &Advice) -> String {
                 sheet.text(x(seconds), bottom + 26.0, "middle", "fill=\"#333\" font-size=\"11\"", &name);
             }
         }
-        for setting in advice.settings.iter().filter(|setting| setting.prediction.quorum.n() == n) {
+        for setting in advice.settings().iter().filter(|setting| setting.prediction.quorum.n() == n) {
             let is_best = advice.best().is_some_and(|best| best.setting == setting);
             point(&mut sheet, setting, is_best, x(latency(setting)), y(setting));
         }

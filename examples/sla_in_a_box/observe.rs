@@ -51,6 +51,8 @@ pub(crate) fn compare(quick: bool, seed: u64) -> Result<bool, SlaError> {
         "", "reads: seen, predicted, by nodes", "writes: seen, predicted, by nodes", "fresh: seen, predicted"
     );
     let mut agree = true;
+    // The largest of all settings: of latencies as shares of what was predicted, of freshness as what is between the shares.
+    let [mut reads_off, mut writes_off, mut fresh_off] = [0.0_f64; 3];
     for ((seen, known), measured) in all.iter_mut().zip(known).zip(measured) {
         let share = seen.fresh as f64 / count as f64;
         let deviation = (known.fresh.value * (1.0 - known.fresh.value) / count as f64).sqrt();
@@ -58,14 +60,18 @@ pub(crate) fn compare(quick: bool, seed: u64) -> Result<bool, SlaError> {
             && within(&mut seen.reads, known.read)
             && within(&mut seen.writes, known.write);
         agree &= alike;
+        let (read, write) = (quantile(&mut seen.reads, PERCENTILE), quantile(&mut seen.writes, PERCENTILE));
+        reads_off = reads_off.max(off(read, known.read));
+        writes_off = writes_off.max(off(write, known.write));
+        fresh_off = fresh_off.max((share - known.fresh.value).abs());
         println!(
             "  {} {} {:>10} {:>10} {:>10}  {:>10} {:>10} {:>10}  {:>9.1} % {:>9.1} %  {}",
             seen.quorum.r(),
             seen.quorum.w(),
-            ms(quantile(&mut seen.reads, PERCENTILE)),
+            ms(read),
             ms(known.read.value),
             ms(measured.read.value),
-            ms(quantile(&mut seen.writes, PERCENTILE)),
+            ms(write),
             ms(known.write.value),
             ms(measured.write.value),
             share * 100.0,
@@ -74,7 +80,18 @@ pub(crate) fn compare(quick: bool, seed: u64) -> Result<bool, SlaError> {
         );
     }
     println!("  R W; predicted from what is known of the network, and by nodes: from what they have measured");
+    println!(
+        "The largest differences from what the known network predicts: reads {:.1} %, writes {:.1} %, fresh {:.1} points",
+        reads_off * 100.0,
+        writes_off * 100.0,
+        fresh_off * 100.0
+    );
     Ok(agree)
+}
+
+/// How far what was seen is from what was predicted, as a share of it.
+fn off(seen: Duration, predicted: Estimate) -> f64 {
+    (seen.as_secs_f64() / predicted.value.as_secs_f64() - 1.0).abs()
 }
 
 fn cluster(seed: u64) -> Sim {

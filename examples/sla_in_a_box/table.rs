@@ -36,7 +36,7 @@ pub(crate) fn print(wanted: &Wanted, advice: &Advice) {
         "each"
     );
     let best = advice.best();
-    for setting in &advice.settings {
+    for setting in advice.settings() {
         let is_best = best.is_some_and(|best| best.setting.prediction.quorum == setting.prediction.quorum);
         row(setting, is_best);
     }
@@ -111,6 +111,7 @@ fn against(setting: &Setting) -> String {
         Obstacle::Stale { .. } => "stale",
         Obstacle::NoOverlap => "R + W ≤ N",
         Obstacle::MayMiss => "sloppy",
+        Obstacle::MayForget(_) => "may be forgotten",
         Obstacle::Unreadable { .. } => "reads fail",
         Obstacle::Unwriteable { .. } => "writes fail",
         Obstacle::Lost { .. } => "writes lost",

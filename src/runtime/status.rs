@@ -26,7 +26,8 @@ impl<S: Storage + 'static> Server<S> {
     }
 
     /// Which R and W, with as many copies as the layout has, meet a need, by what this node has measured since it was
-    /// opened ([`Model::measured`], whose assumptions hold for the rest); `None` when the node has ended.
+    /// opened ([`Model::measured`], whose assumptions hold for the rest), with puts that all W sync; `None` when the node
+    /// has ended. What others would do, [`advise`] says of a [`Model`] that is made so and then changed.
     ///
     /// It takes [`Trials::default`], a good part of a second, in the thread that calls; the node goes on meanwhile. What was
     /// measured is of the requests that were made: where these were few, or of another kind than those to come, so is what
@@ -65,7 +66,7 @@ mod tests {
             drop((written, bucket.get(format!("k{key}")).wait().unwrap()));
         }
         let all = predict(&sla).unwrap();
-        assert_eq!(all.settings.len(), 9);
+        assert_eq!(all.settings().len(), 9);
         // Nothing is needed: any setting will do, so it is the one with the fewest messages.
         let cheapest = all.best().unwrap().setting.prediction.quorum;
         assert_eq!(cheapest.r(), 1);

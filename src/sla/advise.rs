@@ -7,14 +7,14 @@ use super::interval::{Estimate, Share};
 use super::model::Model;
 use super::predict::{Prediction, Trials, predict_copies};
 use super::{Sla, SlaError};
-use crate::config::{Mode, Quorum};
+use crate::config::{Durability, Mode, Quorum};
 
 /// Every setting that was looked at, and the cheapest that meets the need.
 #[derive(Clone, PartialEq, Debug)]
 pub struct Advice {
-    /// By N, R and W.
-    pub settings: Vec<Setting>,
-    best: Option<(usize, Mode)>,
+    settings: Vec<Setting>,
+    /// The cheapest of those with the fewest obstacles.
+    nearest: usize,
 }
 
 /// A setting, what it is predicted to do, and what of the need it doesn't meet.
@@ -99,6 +99,9 @@ pub enum Obstacle {
     /// That each read is fresh is promised by strict requests alone: where nodes fail, sloppy ones may miss a write.
     #[error("a sloppy read may miss the last write where nodes fail")]
     MayMiss,
+    /// That each read is fresh is promised of puts that all W have synced: a crash may take back the others.
+    #[error("a crash may take back what was acknowledged with {0:?}")]
+    MayForget(Durability),
     /// Too few reads find enough nodes.
     #[error("{predicted:.7} of reads find enough nodes, {needed} must")]
     Unreadable {
@@ -115,8 +118,8 @@ pub enum Obstacle {
         /// So many must.
         needed: f64,
     },
-    /// Too many acknowledged writes are lost with disks.
-    #[error("{predicted:.9} of acknowledged writes outlive lost disks, {needed} must")]
+    /// Too many acknowledged writes are lost, with disks or memories.
+    #[error("{predicted:.9} of acknowledged writes are kept, {needed} must be")]
     Lost {
         /// So many do.
         predicted: f64,
@@ -144,7 +147,8 @@ pub fn advise(sla: &Sla, model: &Model, copies: RangeInclusive<u8>, trials: Tria
     let (mut settings, mut refused) = (Vec::new(), None);
     for n in copies.clone() {
         match predict_copies(n, sla, model, trials) {
-            Ok(predictions) => settings.extend(predictions.into_iter().map(|prediction| Setting::of(prediction, sla))),
+            Ok(predictions) => settings
+                .extend(predictions.into_iter().map(|prediction| Setting::of(prediction, sla, model.durability))),
             Err(error @ SlaError::Copies { .. }) => refused = Some(error),
             Err(error) => return Err(error),
         }
@@ -153,9 +157,13 @@ pub fn advise(sla: &Sla, model: &Model, copies: RangeInclusive<u8>, trials: Tria
         let none = SlaError::Copies { copies: *copies.start(), nodes: model.nodes, ways: model.replicas.len() };
         return Err(refused.unwrap_or(none));
     }
-    let fitting = settings.iter().enumerate().filter_map(|(at, setting)| Some((at, setting.mode()?)));
-    let best = fitting.min_by(|(a, _), (b, _)| cheaper(&settings[*a], &settings[*b], model));
-    Ok(Advice { settings, best })
+    let nearer = |one: &Setting, other: &Setting| {
+        let (fewest, others) = (one.nearest().obstacles().len(), other.nearest().obstacles().len());
+        fewest.cmp(&others).then_with(|| cheaper(one, other, model))
+    };
+    let nearest = (1..settings.len())
+        .fold(0, |nearest, at| if nearer(&settings[at], &settings[nearest]).is_lt() { at } else { nearest });
+    Ok(Advice { settings, nearest })
 }
 
 fn cheaper(one: &Setting, other: &Setting, model: &Model) -> std::cmp::Ordering {
@@ -170,10 +178,16 @@ fn cheaper(one: &Setting, other: &Setting, model: &Model) -> std::cmp::Ordering 
 }
 
 impl Advice {
+    /// By N, R and W.
+    #[must_use]
+    pub fn settings(&self) -> &[Setting] {
+        &self.settings
+    }
+
     /// The cheapest setting that meets the need, if one does.
     #[must_use]
     pub fn best(&self) -> Option<Offer<'_>> {
-        self.best.map(|(at, mode)| Offer { setting: &self.settings[at], mode })
+        Some(self.settings[self.nearest].nearest()).filter(|nearest| nearest.obstacles().is_empty())
     }
 
     /// The setting with this quorum, if it was looked at.
@@ -185,17 +199,16 @@ impl Advice {
     /// What is in the way, if no setting meets the need.
     #[must_use]
     pub fn in_the_way(&self) -> Option<InTheWay<'_>> {
-        if self.best.is_some() {
+        let nearest = self.settings[self.nearest].nearest();
+        if nearest.obstacles().is_empty() {
             return None;
         }
         let missed = |need: Need| {
             let lacks = |obstacles: &[Obstacle]| obstacles.iter().any(|obstacle| obstacle.need() == need);
             self.settings.iter().all(|setting| lacks(&setting.strict) && lacks(&setting.sloppy))
         };
-        let nearest = self.settings.iter().min_by_key(|setting| setting.strict.len().min(setting.sloppy.len()))?;
-        let mode = if nearest.strict.len() <= nearest.sloppy.len() { Mode::Strict } else { Mode::Sloppy };
         let alone = Need::ALL.into_iter().filter(|need| missed(*need)).collect();
-        Some(InTheWay { alone, nearest: Offer { setting: nearest, mode } })
+        Some(InTheWay { alone, nearest })
     }
 }
 
@@ -208,7 +221,7 @@ impl Offer<'_> {
 }
 
 impl Setting {
-    fn of(prediction: Prediction, sla: &Sla) -> Self {
+    fn of(prediction: Prediction, sla: &Sla, durability: Durability) -> Self {
         let mut common = Vec::new();
         if let Some(limit) = sla.read.filter(|limit| prediction.read.upper > *limit) {
             common.push(Obstacle::ReadsSlow { predicted: prediction.read, limit });
@@ -217,6 +230,9 @@ impl Setting {
             common.push(Obstacle::WritesSlow { predicted: prediction.write, limit });
         }
         let is_promise = sla.fresh.is_some_and(|fresh| fresh.share >= 1.0);
+        if is_promise && durability != Durability::Quorum {
+            common.push(Obstacle::MayForget(durability));
+        }
         if is_promise && !prediction.quorum.overlaps() {
             common.push(Obstacle::NoOverlap);
         } else if let Some(fresh) = sla.fresh.filter(|fresh| prediction.fresh.lower < fresh.share) {
@@ -241,10 +257,17 @@ impl Setting {
         Self { prediction, strict, sloppy }
     }
 
-    /// In which mode it meets the need, if it does.
+    /// In which mode it meets the need, if it does: strict if it does that way.
     #[must_use]
     pub fn mode(&self) -> Option<Mode> {
-        if self.strict.is_empty() { Some(Mode::Strict) } else { self.sloppy.is_empty().then_some(Mode::Sloppy) }
+        let nearest = self.nearest();
+        nearest.obstacles().is_empty().then_some(nearest.mode)
+    }
+
+    /// In the mode that has less against it.
+    fn nearest(&self) -> Offer<'_> {
+        let mode = if self.strict.len() <= self.sloppy.len() { Mode::Strict } else { Mode::Sloppy };
+        Offer { setting: self, mode }
     }
 }
 
@@ -260,7 +283,7 @@ impl Obstacle {
         match self {
             Self::ReadsSlow { .. } => Need::ReadLatency,
             Self::WritesSlow { .. } => Need::WriteLatency,
-            Self::Stale { .. } | Self::NoOverlap | Self::MayMiss => Need::Freshness,
+            Self::Stale { .. } | Self::NoOverlap | Self::MayMiss | Self::MayForget(_) => Need::Freshness,
             Self::Unreadable { .. } => Need::Readable,
             Self::Unwriteable { .. } => Need::Writeable,
             Self::Lost { .. } => Need::Durability,

@@ -38,8 +38,8 @@ impl Availability {
     /// In strict mode: R or W of the N owners can be reached, each with probability `up`, independently.
     #[must_use]
     pub fn strict(quorum: Quorum, up: f64) -> Self {
-        let at_least = |least| at_least(quorum.n().into(), up, u32::from(least));
-        Self { reads: at_least(quorum.r()), writes: at_least(quorum.w()) }
+        let found = |least| all_but(fewer(quorum.n().into(), up, u32::from(least)));
+        Self { reads: found(quorum.r()), writes: found(quorum.w()) }
     }
 
     /// In sloppy mode, in a cluster of so many nodes, as long as one can be asked at all.
@@ -51,20 +51,25 @@ impl Availability {
     pub fn sloppy(quorum: Quorum, up: f64, nodes: u16) -> Self {
         let (n, w, down) = (u32::from(quorum.n()), u32::from(quorum.w()), 1.0 - up);
         let others = u32::from(nodes).saturating_sub(n);
-        let mut writes = at_least(n + others, up, w);
+        let without_owner = down.powf(f64::from(n));
+        let mut too_few = fewer(n + others, up, w);
         if w > 1 {
             // Where no owner is left the node that was asked is one of the others, and doesn't count.
-            writes -= down.powf(f64::from(n)) * exactly(others, up, w);
+            too_few += without_owner * exactly(others, up, w);
         }
-        Self { reads: 1.0 - down.powf(f64::from(n)), writes: writes.clamp(0.0, 1.0) }
+        Self { reads: all_but(without_owner), writes: all_but(too_few) }
     }
 }
 
-/// How likely at least so many of n events happen.
-fn at_least(n: u32, each: f64, least: u32) -> f64 {
-    // The smaller sum: what is almost sure is 1 less a little, and not a sum of many that lost its last digits.
-    let (below, above) = ((0..least.min(n + 1)).map(|k| exactly(n, each, k)).sum::<f64>(), least..=n);
-    if below < 0.5 { 1.0 - below } else { above.map(|k| exactly(n, each, k)).sum() }
+/// What is left of all. It is never rounded up to all: what may fail is not sure, however seldom it does.
+pub(super) fn all_but(failing: f64) -> f64 {
+    let most = if failing > 0.0 { 1.0_f64.next_down() } else { 1.0 };
+    (1.0 - failing).clamp(0.0, most)
+}
+
+/// How likely fewer than so many of n events happen.
+fn fewer(n: u32, each: f64, than: u32) -> f64 {
+    (0..than).map(|k| exactly(n, each, k)).sum()
 }
 
 /// How likely exactly k of n events happen.

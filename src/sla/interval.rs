@@ -14,7 +14,7 @@ pub struct Estimate {
     pub value: Duration,
     /// It is hardly below this.
     pub lower: Duration,
-    /// It is hardly above this. [`Duration::MAX`]: there were too few trials to say.
+    /// It is hardly above this. [`Duration::MAX`]: there were too few trials to say, or no [`Duration`] is as long.
     pub upper: Duration,
 }
 
@@ -32,13 +32,13 @@ pub struct Share {
 impl Estimate {
     pub(super) const ZERO: Self = Self { value: Duration::ZERO, lower: Duration::ZERO, upper: Duration::ZERO };
 
-    /// The quantile of what trials gave, in microseconds. They are put in another order.
+    /// The quantile of what trials gave, in microseconds, none below zero. They are put in another order.
     pub(super) fn quantile(values: &mut [f64], share: f64) -> Self {
         let count = values.len();
         let ranks = Ranks::of(count, share);
         let mut at = |rank: usize| {
             let (_, value, _) = values.select_nth_unstable_by(rank - 1, f64::total_cmp);
-            Duration::from_secs_f64((*value).max(0.0) * 1e-6)
+            Duration::try_from_secs_f64(*value * 1e-6).unwrap_or(Duration::MAX)
         };
         Self {
             value: at(ranks.value),

@@ -63,15 +63,24 @@ pub enum Trip {
 
 impl Latency {
     /// Exponential with so many events a millisecond, as fits in the literature are given.
-    #[must_use]
-    pub fn exponential_per_ms(rate: f64) -> Self {
-        Self::Exponential { mean: Duration::from_secs_f64(1e-3 / rate) }
+    ///
+    /// # Errors
+    /// [`SlaError::Latency`] for a rate that is not above zero, or whose mean no [`Duration`] can hold.
+    pub fn exponential_per_ms(rate: f64) -> Result<Self, SlaError> {
+        let mean = Duration::try_from_secs_f64(1e-3 / rate);
+        let mean = mean.map_err(|_| SlaError::Latency("an exponential distribution's rate is above zero"))?;
+        Ok(Self::Exponential { mean })
     }
 
     /// Pareto, with the shortest in milliseconds.
-    #[must_use]
-    pub fn pareto_ms(least: f64, shape: f64) -> Self {
-        Self::Pareto { least: Duration::from_secs_f64(least * 1e-3), shape }
+    ///
+    /// # Errors
+    /// [`SlaError::Latency`] for a shortest that is below zero, or that no [`Duration`] can hold. The shape is looked at
+    /// when something is predicted.
+    pub fn pareto_ms(least: f64, shape: f64) -> Result<Self, SlaError> {
+        let least = Duration::try_from_secs_f64(least * 1e-3);
+        let least = least.map_err(|_| SlaError::Latency("nothing is shorter than no time"))?;
+        Ok(Self::Pareto { least, shape })
     }
 
     pub(super) fn sampler(&self) -> Result<Sampler, SlaError> {
@@ -124,6 +133,9 @@ fn measured(histogram: &Histogram) -> Result<Sampler, SlaError> {
     if classes.is_empty() { Err(SlaError::Latency("nothing was measured")) } else { Ok(Sampler::Measured(classes)) }
 }
 
+/// So many times the shortest is longer than any [`Duration`].
+const BEYOND: f64 = 1e100;
+
 /// In microseconds.
 fn micros(duration: Duration) -> f64 {
     duration.as_secs_f64() * 1e6
@@ -165,7 +177,8 @@ impl Sampler {
             Self::Uniform(from, width) => from + width * rng.random::<f64>(),
             // A random number is never 1, so neither the logarithm nor the power is of zero.
             Self::Exponential(mean) => -mean * (1.0 - rng.random::<f64>()).ln(),
-            Self::Pareto(least, exponent) => least * (1.0 - rng.random::<f64>()).powf(*exponent),
+            // With a shape near zero some are longer than numbers reach, of which no differences can be taken.
+            Self::Pareto(least, exponent) => least * (1.0 - rng.random::<f64>()).powf(*exponent).min(BEYOND),
             Self::Mixture(parts) => {
                 let at = rng.random::<f64>();
                 // Rounding may leave the last sum a little below 1.

@@ -31,8 +31,9 @@
 //! these anew; what is reported are quantiles and shares of the trials themselves, with exact intervals: order statistics
 //! for quantiles, Clopper and Pearson's for shares. These say how far off the trials may be, not how far off the model is.
 //!
-//! Beyond WARS a coordinator may own a copy ([`Coordinator`]), replicas may differ, a node that owns no copy hands writes on,
-//! and a read may ask R replicas and not all ([`Asks`]).
+//! Beyond WARS a coordinator may own a copy ([`Coordinator`]), before whose sync it acknowledges nothing; replicas may differ,
+//! a node that owns no copy hands writes on, a read may ask R replicas and not all ([`Asks`]), and a put may waive syncs
+//! ([`Model::durability`]).
 //!
 //! # Its limits
 //!
@@ -43,6 +44,8 @@
 //!   shorter, than predicted.
 //! - All ways are independent of each other and of the load. Where queues form at a busy node, its answers are late together,
 //!   and tails are longer than predicted; what is measured under one setting says little of one that sends many more messages.
+//! - A replica that syncs shows nothing until it has: reads that meet a sync take longer than predicted by what is left of
+//!   it. A delete is synced by its coordinator whatever [`Model::durability`] says.
 //! - What a node measures are there-and-back times. How much of them was the way there is assumed ([`Trip::Whole`]), and
 //!   freshness depends on it: the longer the way of writes there, the staler the reads.
 //! - A write is taken to be the only one on its way. Freshness is of the value, by whichever client reads it.
@@ -66,6 +69,8 @@ pub use predict::{Cost, Prediction, Trials, predict, predict_copies};
 
 use std::time::Duration;
 
+use crate::config::Durability;
+
 /// What a service needs. What is `None` doesn't matter to it.
 #[derive(Clone, Copy, PartialEq, Debug)]
 pub struct Sla {
@@ -77,18 +82,19 @@ pub struct Sla {
     pub write: Option<Duration>,
     /// How fresh reads are.
     pub fresh: Option<Freshness>,
-    /// The share of reads that must find enough nodes.
+    /// The share of reads that must find enough nodes. With 1 none may ever fail, which takes nodes that never do.
     pub readable: Option<f64>,
-    /// The share of writes that must find enough nodes.
+    /// The share of writes that must find enough nodes; likewise.
     pub writeable: Option<f64>,
-    /// The share of acknowledged writes that must outlive the loss of disks.
+    /// The share of acknowledged writes that must outlive the loss of disks, and of memories where not all W sync; likewise.
     pub durable: Option<f64>,
 }
 
 /// How many reads see the last write.
 #[derive(Clone, Copy, PartialEq, Debug)]
 pub struct Freshness {
-    /// The share of reads, above 0. With 1 it is a promise, which takes R + W > N and strict requests.
+    /// The share of reads, above 0. With 1 it is a promise, which takes R + W > N, strict requests, and puts of
+    /// [`Durability::Quorum`].
     pub share: f64,
     /// So long after the write was acknowledged.
     pub after: Duration,
@@ -160,9 +166,15 @@ pub enum SlaError {
         /// The ways to replicas that it knows.
         ways: usize,
     },
-    /// Without trials nothing is known.
-    #[error("a prediction takes at least one trial")]
-    NoTrials,
+    /// Without trials nothing is known, and with too many there is no room for what they give.
+    #[error("a prediction takes 1 to {} trials, not {count}", Trials::MOST)]
+    Trials {
+        /// So many were asked for.
+        count: u32,
+    },
+    /// Only a coordinator that owns a copy can waive a sync ([`Model::durability`]).
+    #[error("puts whose coordinator owns no copy are synced by all W: {0:?} is not for them")]
+    Durability(Durability),
 }
 
 #[cfg(test)]

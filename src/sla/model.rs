@@ -3,7 +3,9 @@
 use std::time::Duration;
 
 use super::SlaError;
+use super::formulas::all_but;
 use super::latency::{Latency, Trip};
+use crate::config::{Durability, Quorum};
 use crate::histogram::Histogram;
 use crate::latencies::{Latencies, PeerLatencies, Phase};
 
@@ -26,7 +28,8 @@ pub enum Coordinator {
     /// much longer.
     Near(Duration),
     /// One of the replicas, another one for each request, by clients that know who owns what. Its own copy is read at
-    /// once, and written after `stores`, which is mostly a sync.
+    /// once, and written after `stores`, which is mostly a sync; nothing is acknowledged before, however many others have
+    /// answered.
     Owner {
         /// Until the coordinator's own copy of a write is durable.
         stores: Latency,
@@ -65,9 +68,18 @@ pub struct Model {
     pub asks: Asks,
     /// The share of the time that a node can be reached, independently of the others. An assumption: default 0.999.
     pub up: f64,
+    /// How safe puts must be before they are acknowledged. Default [`Durability::Quorum`]. With less some copies count
+    /// before they are synced: a write to these takes as long as a read of them, and what is lost depends on
+    /// [`Model::crash`]. It takes a coordinator that owns a copy, since no other can waive a sync.
+    pub durability: Durability,
     /// How likely a disk is lost for good while it has a write that other nodes don't have yet, independently of the
     /// others. An assumption: default 0.00001, which is a disk that lasts a year, and five minutes until the others have it.
     pub disk_loss: f64,
+    /// How likely a node's process ends, by a crash or for want of power, before it syncs what it acknowledged from memory
+    /// ([`Timing::flush`](crate::config::Timing::flush): a second), independently of the others. An assumption: default
+    /// 0.000001, a crash in eleven days. Nodes that lose their power together do not crash independently: then what they
+    /// had in memory alone is lost, however many they were.
+    pub crash: f64,
     /// The share of requests that are reads. Default ½.
     pub reads: f64,
 }
@@ -84,7 +96,8 @@ impl Model {
     }
 
     fn of(replicas: Vec<Replica>, coordinator: Coordinator, asks: Asks) -> Self {
-        Self { nodes: 16, replicas, coordinator, asks, up: 0.999, disk_loss: 1e-5, reads: 0.5 }
+        let (nodes, durability) = (16, Durability::Quorum);
+        Self { nodes, replicas, coordinator, asks, up: 0.999, durability, disk_loss: 1e-5, crash: 1e-6, reads: 0.5 }
     }
 
     /// What a node has measured ([`Node::latencies`](crate::Node::latencies)), in a cluster of so many nodes.
@@ -92,7 +105,9 @@ impl Model {
     /// Each peer's answers count as a whole: half of what they took is taken for the way there. Peers with fewer than
     /// [`Model::LEAST_ANSWERS`] to writes are left out; one with fewer to reads, since others are faster, is taken to read
     /// as slowly as it writes. The node's own copy takes a sync. The ways between two other nodes are taken to be like
-    /// those from here. [`Model::up`], [`Model::disk_loss`] and [`Model::reads`] are not measured: they keep their defaults.
+    /// those from here. Acknowledgements are taken to have waited for a sync; where puts were made that waive it
+    /// ([`Durability`]), what is predicted for those that don't is too fast. [`Model::up`], [`Model::disk_loss`],
+    /// [`Model::crash`] and [`Model::reads`] are not measured: they keep their defaults.
     ///
     /// # Errors
     /// [`SlaError::Unmeasured`] if no peer has answered often enough.
@@ -118,22 +133,20 @@ impl Model {
     /// `LinkedIn`'s Voldemort on solid-state disks, as fitted by Bailis and others (PBS, VLDB 2012, Table 3).
     #[must_use]
     pub fn linkedin_ssd() -> Self {
-        Self::pbs(linkedin_ssd(), linkedin_ssd())
+        Self::pbs(ssd(), ssd())
     }
 
     /// The same on spinning disks.
     #[must_use]
     pub fn linkedin_disk() -> Self {
-        Self::pbs(linkedin_disk(), linkedin_ssd())
+        Self::pbs(fit(0.38, 1.05, 1.51, 0.183), ssd())
     }
 
     /// Yammer's Riak. The shape of its writes' Pareto part is 3.5, as in the authors' simulator; copies of the paper say
     /// 3.35, which does not give the paper's own figures.
     #[must_use]
     pub fn yammer() -> Self {
-        let write = vec![(0.939, Latency::pareto_ms(3.0, 3.5)), (0.061, Latency::exponential_per_ms(0.0028))];
-        let rest = vec![(0.982, Latency::pareto_ms(1.5, 3.8)), (0.018, Latency::exponential_per_ms(0.0217))];
-        Self::pbs(Latency::Mixture(write), Latency::Mixture(rest))
+        Self::pbs(fit(0.939, 3.0, 3.5, 0.0028), fit(0.982, 1.5, 3.8, 0.0217))
     }
 
     /// As [`Model::linkedin_disk`], with one replica in each of the data centres, 75 ms apart.
@@ -173,11 +186,31 @@ impl Model {
         if self.is_owner() { 1.0 - self.owned(copies) } else { 0.0 }
     }
 
+    /// How likely an acknowledged write outlives what is lost before others than the W have it.
+    pub(super) fn durable(&self, quorum: Quorum) -> f64 {
+        let disk = self.disk_loss;
+        // A copy that was in memory is lost by a crash, or later with its disk.
+        let memory = self.crash + disk - self.crash * disk;
+        let w = i32::from(quorum.w());
+        all_but(match self.durability {
+            Durability::Quorum => disk.powi(w),
+            Durability::Coordinator => disk * memory.powi(w - 1),
+            // Who syncs it is one of the W if these are all.
+            Durability::One if quorum.w() == quorum.n() => disk * memory.powi(w - 1),
+            Durability::One => (1.0 - self.up * (1.0 - disk)) * memory.powi(w),
+            Durability::Memory => memory.powi(w),
+        })
+    }
+
     pub(super) fn validate(&self) -> Result<(), SlaError> {
         if self.replicas.is_empty() {
             return Err(SlaError::Latency("there is no way to any replica"));
         }
-        for (name, share) in [("up", self.up), ("disk_loss", self.disk_loss), ("reads", self.reads)] {
+        if self.durability != Durability::Quorum && !self.is_owner() {
+            return Err(SlaError::Durability(self.durability));
+        }
+        let shares = [("up", self.up), ("disk_loss", self.disk_loss), ("crash", self.crash), ("reads", self.reads)];
+        for (name, share) in shares {
             if !(0.0..=1.0).contains(&share) {
                 return Err(SlaError::Share { name, share });
             }
@@ -186,10 +219,13 @@ impl Model {
     }
 }
 
-fn linkedin_ssd() -> Latency {
-    Latency::Mixture(vec![(0.9122, Latency::pareto_ms(0.235, 10.0)), (0.0878, Latency::exponential_per_ms(1.66))])
+/// All published fits have one form: so many are Pareto, by the shortest in milliseconds and the shape, and the others
+/// exponential, so many a millisecond.
+fn fit(share: f64, least: f64, shape: f64, rate: f64) -> Latency {
+    let tail = Latency::exponential_per_ms(rate).expect("it was published");
+    Latency::Mixture(vec![(share, Latency::pareto_ms(least, shape).expect("it was published")), (1.0 - share, tail)])
 }
 
-fn linkedin_disk() -> Latency {
-    Latency::Mixture(vec![(0.38, Latency::pareto_ms(1.05, 1.51)), (0.62, Latency::exponential_per_ms(0.183))])
+fn ssd() -> Latency {
+    fit(0.9122, 0.235, 10.0, 1.66)
 }

@@ -10,16 +10,22 @@ use super::interval::{Estimate, Share};
 use super::latency::{Sampler, TripSampler};
 use super::model::{Asks, Coordinator, Model, Replica};
 use super::{Sla, SlaError};
-use crate::config::Quorum;
+use crate::config::{Durability, Quorum};
 
 /// How many trials, and their seed. On one machine the same seed gives the same prediction to the last bit; on others the
 /// last bits of logarithms may differ.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub struct Trials {
-    /// How many, for each number of copies. With c of them a quantile q has an interval if c · (1 − q) is above 5 or so.
+    /// How many, for each number of copies, at most [`Trials::MOST`]. With c of them a quantile q has an interval if
+    /// c · (1 − q) is above 5 or so.
     pub count: u32,
     /// Their seed.
     pub seed: u64,
+}
+
+impl Trials {
+    /// More would take memory by the gigabyte, and say nothing that the model can bear.
+    pub const MOST: u32 = 10_000_000;
 }
 
 /// 100,000: the 99.9th percentile then lies between what the trials have for the 99.87th and the 99.93rd.
@@ -49,7 +55,8 @@ pub struct Prediction {
     pub strict: Availability,
     /// How likely they do in sloppy mode.
     pub sloppy: Availability,
-    /// How likely an acknowledged write outlives the loss of disks before others than the W have it.
+    /// How likely an acknowledged write outlives what is lost before others than the W have it: disks, and where
+    /// [`Model::durability`] waives syncs, memories.
     pub durable: f64,
     /// What it takes.
     pub cost: Cost,
@@ -86,8 +93,8 @@ pub fn predict(quorum: Quorum, sla: &Sla, model: &Model, trials: Trials) -> Resu
 pub fn predict_copies(copies: u8, sla: &Sla, model: &Model, trials: Trials) -> Result<Vec<Prediction>, SlaError> {
     sla.validate()?;
     model.validate()?;
-    if trials.count == 0 {
-        return Err(SlaError::NoTrials);
+    if trials.count == 0 || trials.count > Trials::MOST {
+        return Err(SlaError::Trials { count: trials.count });
     }
     if copies == 0 || copies > Quorum::N_MAX || !model.knows(copies) {
         return Err(SlaError::Copies { copies, nodes: model.nodes, ways: model.replicas.len() });
@@ -134,8 +141,9 @@ impl Drawn {
             *acknowledged = way.stored + way.acknowledged;
         }
         acknowledged.sort_unstable_by(f64::total_cmp);
-        for (list, acknowledged) in self.writes.iter_mut().zip(&*acknowledged) {
-            list.push(trial.handed_on + acknowledged + trial.handed_back);
+        for (list, acknowledged) in self.writes.iter_mut().zip(&mut *acknowledged) {
+            *acknowledged = acknowledged.max(trial.held_back);
+            list.push(trial.handed_on + *acknowledged + trial.handed_back);
         }
         // Of those that answer first, or are asked, which shows the write to the earliest read?
         let (mut earliest, mut longest) = (f64::INFINITY, 0.0_f64);
@@ -170,7 +178,7 @@ impl Drawn {
                     fresh_after,
                     strict: Availability::strict(quorum, model.up),
                     sloppy: Availability::sloppy(quorum, model.up, model.nodes),
-                    durable: 1.0 - model.disk_loss.powi(i32::from(quorum.w())),
+                    durable: model.durable(quorum),
                     cost: Cost::of(quorum, model),
                 });
             }
@@ -183,9 +191,7 @@ fn freshness(waits: &mut [f64], sla: &Sla) -> (Share, Estimate) {
     let (after, share) = sla.fresh.map_or((Duration::ZERO, sla.percentile), |fresh| (fresh.after, fresh.share));
     let after = after.as_secs_f64() * 1e6;
     let fresh = Share::of(waits.iter().filter(|wait| **wait <= after).count(), waits.len());
-    // That all reads see it can't be learnt from trials: the largest of them is no bound.
-    let quantile = Estimate::quantile(waits, share);
-    (fresh, if share < 1.0 { quantile } else { Estimate { upper: Duration::MAX, ..quantile } })
+    (fresh, Estimate::quantile(waits, share))
 }
 
 impl Cost {
@@ -210,6 +216,7 @@ const MOST: usize = Quorum::N_MAX as usize;
 /// One write, and one read of it, and how long each way took, in microseconds.
 struct Trial<'a> {
     coordinator: &'a Coordinator,
+    durability: Durability,
     asks: Asks,
     owned: f64,
     paths: Vec<Path>,
@@ -224,6 +231,8 @@ struct Trial<'a> {
     /// Until the coordinator of the write has it from the node that was asked, and until that one has the answer.
     handed_on: f64,
     handed_back: f64,
+    /// Until the coordinator of the write says anything: what it has not synced and must is not shown.
+    held_back: f64,
 }
 
 /// To one replica.
@@ -262,6 +271,7 @@ impl<'a> Trial<'a> {
         let deck = if paths.len() == 1 { vec![0; copies] } else { (0..paths.len()).collect() };
         Ok(Self {
             coordinator: &model.coordinator,
+            durability: model.durability,
             asks: model.asks,
             owned: model.owned(copies as u8),
             paths,
@@ -272,12 +282,13 @@ impl<'a> Trial<'a> {
             order: (0..copies).collect(),
             handed_on: 0.0,
             handed_back: 0.0,
+            held_back: 0.0,
         })
     }
 
     fn draw(&mut self, rng: &mut Xoshiro256PlusPlus) {
         self.shuffle(rng);
-        (self.handed_on, self.handed_back) = (0.0, 0.0);
+        (self.handed_on, self.handed_back, self.held_back) = (0.0, 0.0, 0.0);
         let (mut home, mut further) = (None, 0.0);
         match self.coordinator {
             Coordinator::Apart => {}
@@ -296,14 +307,31 @@ impl<'a> Trial<'a> {
         }
         for at in 0..self.copies {
             let is_home = home == Some(at);
+            let is_synced = self.is_synced(at, is_home);
             let (stored, acknowledged) = match &self.stores {
-                Some(stores) if is_home => (stores.draw(rng), 0.0),
-                _ => self.path(at, 0).write.draw(rng),
+                Some(stores) if is_home => {
+                    self.held_back = if is_synced { stores.draw(rng) } else { 0.0 };
+                    (self.held_back, 0.0)
+                }
+                _ if is_synced => self.path(at, 0).write.draw(rng),
+                // There and back without a sync, as a read is.
+                _ => self.path(at, 0).read.draw(rng),
             };
             let further = if is_home { 0.0 } else { further };
             (self.ways[at].stored, self.ways[at].acknowledged) = (stored + further, acknowledged + further);
         }
         self.draw_read(further, rng);
+    }
+
+    /// Whether a copy of the write counts when it is synced, and no sooner.
+    fn is_synced(&self, copy: usize, is_home: bool) -> bool {
+        match self.durability {
+            Durability::Quorum => true,
+            Durability::Coordinator => is_home,
+            // One of the others, and the coordinator if there are none.
+            Durability::One => copy + 1 == self.copies,
+            Durability::Memory => false,
+        }
     }
 
     /// Its coordinator is another one, independently.

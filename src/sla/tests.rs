@@ -3,9 +3,12 @@
 use proptest::prelude::*;
 
 use super::*;
-use crate::config::{Mode, Quorum};
+use crate::config::{Durability, Mode, Quorum};
 use crate::ids::NodeId;
-use crate::latencies::{Latencies, PeerLatencies};
+use crate::latencies::{Latencies, PeerLatencies, Phase};
+
+mod durability;
+mod edges;
 
 const MS: Duration = Duration::from_millis(1);
 
@@ -286,6 +289,8 @@ fn an_owner_reads_its_own_copy_without_a_message() {
     let six = predicted(&model(Coordinator::AnyNode { stores }, 6), 1, 1);
     assert_eq!([six.read.value, six.write.value], [10 * MS, 11 * MS]);
     assert_eq!(messages(&six), (1_000, 5_000));
+    // Stale is who owns another copy, and reads it before it comes: unless the answer of the write took as long to come back.
+    assert!((six.fresh.value - 5.0 / 6.0).abs() < 0.05, "{:?}", six.fresh);
 }
 
 #[test]
@@ -303,6 +308,12 @@ fn the_nearest_replicas_are_asked_and_all_where_all_are_asked() {
         // Two of the three at random: now and then both of the slow ones.
         assert_eq!(read(&model, 2, 1).value, 20 * MS);
     }
+    // From a node that owns no copy the way to each owner is another, too.
+    let mut any = model.clone();
+    any.replicas.remove(1);
+    (any.nodes, any.coordinator) = (200, Coordinator::AnyNode { stores: Latency::Fixed(MS) });
+    let most = Sla { percentile: 0.3, ..Sla::default() };
+    assert_eq!(predict(quorum(2, 2, 1), &most, &any, trials(2_000, 1)).unwrap().read.value, 200 * MS);
     let four = predict(quorum(4, 1, 1), &Sla::default(), &model, trials(10, 1));
     assert_eq!(four, Err(SlaError::Copies { copies: 4, nodes: 16, ways: 3 }));
 }
@@ -320,10 +331,24 @@ fn what_a_node_has_measured_is_what_is_predicted_from() {
         latencies.merge_peer(NodeId(node), &peer);
     }
     let mut rare = PeerLatencies::default();
-    rare.read.record(Duration::from_secs(9));
+    for _ in 1..Model::LEAST_ANSWERS {
+        rare.read.record(Duration::from_secs(9));
+        rare.write.record(Duration::from_secs(9));
+    }
     latencies.merge_peer(NodeId(6), &rare);
     let model = Model::measured(&latencies, 6).unwrap();
     assert_eq!(model.replicas.len(), 4);
+    // With one write more it counts, and reads as it writes.
+    rare.write.record(Duration::from_secs(1));
+    let mut known = latencies.clone();
+    known.merge_peer(NodeId(7), &rare);
+    (0..Model::LEAST_ANSWERS).for_each(|_| known.record(Phase::Sync, MS));
+    let whole = Model::measured(&known, 6).unwrap();
+    let stores = Latency::Measured(known.of(Phase::Sync).clone().into());
+    assert_eq!(whole.coordinator, Coordinator::AnyNode { stores });
+    let last = &whole.replicas[4];
+    assert_eq!(last.read, last.write);
+    assert_ne!(model.replicas[0].read, model.replicas[0].write);
     let sla = Sla { percentile: 0.5, ..Sla::default() };
     let apart = Model { coordinator: Coordinator::Apart, ..model.clone() };
     let prediction = predict(quorum(1, 1, 1), &sla, &apart, trials(20_000, 1)).unwrap();
@@ -334,6 +359,22 @@ fn what_a_node_has_measured_is_what_is_predicted_from() {
     // The node's own copy comes on top of its four peers.
     assert!(predict(quorum(5, 2, 2), &sla, &model, trials(10, 1)).is_ok());
     assert!(predict(quorum(6, 2, 2), &sla, &model, trials(10, 1)).is_err());
+}
+
+#[test]
+fn what_was_measured_in_whole_microseconds_took_up_to_one_more_and_goes_there_for_its_share() {
+    let mut histogram = crate::histogram::Histogram::new();
+    histogram.record(Duration::from_micros(5));
+    let trip = || Trip::Whole { took: Latency::Measured(histogram.clone().into()), there: 0.8 };
+    let sampler = trip().sampler().unwrap();
+    let mut rng = rand::SeedableRng::seed_from_u64(1);
+    let (mut mean, count) = (0.0, 10_000);
+    for _ in 0..count {
+        let (there, back) = sampler.draw(&mut rng);
+        assert!((5.0..6.0).contains(&(there + back)) && (there / 4.0 - back).abs() < 1e-9, "{there}, {back}");
+        mean += (there + back) / f64::from(count);
+    }
+    assert!((mean - 5.5).abs() < 0.02, "{mean}");
 }
 
 #[test]
@@ -349,7 +390,12 @@ fn what_is_no_need_and_no_model_is_refused() {
     assert!(matches!(refused(sla, &Model { nodes: 2, ..model.clone() }), SlaError::Copies { .. }));
     let trip = || ways(Latency::Mixture(vec![(0.0, Latency::Fixed(MS))]), Latency::Fixed(MS));
     assert!(matches!(refused(sla, &Model::alike(Replica { write: trip(), read: trip() })), SlaError::Latency(_)));
-    assert_eq!(advise(&sla, &model, 3..=3, trials(0, 1)).unwrap_err(), SlaError::NoTrials);
+    for count in [0, Trials::MOST + 1] {
+        assert_eq!(advise(&sla, &model, 3..=3, trials(count, 1)).unwrap_err(), SlaError::Trials { count });
+    }
+    for rate in [0.0, -1.0, f64::NAN] {
+        assert!(Latency::exponential_per_ms(rate).is_err() && Latency::pareto_ms(rate - 1.0, 2.0).is_err());
+    }
 }
 
 #[test]
@@ -373,6 +419,15 @@ fn obstacles_say_whether_one_need_or_all_of_them_are_in_the_way() {
     let offer = advice.best().unwrap();
     assert_eq!((offer.setting.prediction.quorum, offer.mode), (quorum(3, 1, 3), Mode::Strict));
     assert_eq!(advice.in_the_way(), None);
+    // Of what costs the same number of messages, that is the cheaper which takes less time by the shares of reads and writes;
+    // also of what misses as much.
+    for (reads, cheaper) in [(1.0, quorum(3, 1, 3)), (0.0, quorum(3, 3, 1))] {
+        let model = Model { reads, ..model.clone() };
+        let advice = advise(&Sla { read: None, ..relaxed }, &model, 3..=3, trials(5_000, 1)).unwrap();
+        assert_eq!(advice.best().unwrap().setting.prediction.quorum, cheaper);
+        let advice = advise(&Sla { write: None, ..never }, &model, 3..=3, trials(5_000, 1)).unwrap();
+        assert_eq!(advice.in_the_way().unwrap().nearest.setting.prediction.quorum, cheaper);
+    }
     // Writes that must not fail though nodes do take sloppy ones.
     let writeable = Sla { writeable: Some(0.999_999_9), ..Sla::default() };
     let advice = advise(&writeable, &Model { up: 0.99, ..model }, 2..=3, trials(1_000, 1)).unwrap();
@@ -401,16 +456,27 @@ fn models() -> impl Strategy<Value = Model> {
         Just(Coordinator::AnyNode { stores: stores() }),
     ];
     let asks = prop_oneof![Just(Asks::All), Just(Asks::Fastest)];
-    (base, coordinator, asks, 3..10_u16, 0.9..1.0_f64, 0.0..1.0_f64)
-        .prop_map(|(base, coordinator, asks, nodes, up, reads)| Model { nodes, coordinator, asks, up, reads, ..base })
+    let durability = prop_oneof![
+        Just(Durability::Quorum),
+        Just(Durability::Coordinator),
+        Just(Durability::One),
+        Just(Durability::Memory)
+    ];
+    (base, coordinator, asks, durability, 3..10_u16, 0.9..1.0_f64, 0.0..1.0_f64).prop_map(
+        |(base, coordinator, asks, durability, nodes, up, reads)| {
+            let mut model = Model { nodes, coordinator, asks, up, reads, ..base };
+            model.durability = if model.is_owner() { durability } else { Durability::Quorum };
+            model
+        },
+    )
 }
 
 /// Whether a prediction meets the need at the worse end; said here once more, apart from the obstacles.
-fn meets(prediction: &Prediction, mode: Mode, sla: &Sla) -> bool {
+fn meets(prediction: &Prediction, mode: Mode, sla: &Sla, model: &Model) -> bool {
     let availability = if mode == Mode::Strict { prediction.strict } else { prediction.sloppy };
     let fresh = sla.fresh.is_none_or(|fresh| {
         if fresh.share >= 1.0 {
-            prediction.quorum.overlaps() && mode == Mode::Strict
+            prediction.quorum.overlaps() && mode == Mode::Strict && model.durability == Durability::Quorum
         } else {
             prediction.fresh.lower >= fresh.share
         }
@@ -430,10 +496,10 @@ proptest! {
     fn what_is_offered_meets_the_need_and_nothing_cheaper_does(sla in needs(), model in models(), seed in any::<u64>()) {
         let advice = advise(&sla, &model, 1..=4, trials(300, seed)).unwrap();
         let price = |setting: &Setting| (setting.prediction.cost.copies, setting.prediction.cost.messages);
-        for setting in &advice.settings {
+        for setting in advice.settings() {
             let prediction = &setting.prediction;
-            prop_assert_eq!(setting.strict.is_empty(), meets(prediction, Mode::Strict, &sla));
-            prop_assert_eq!(setting.sloppy.is_empty(), meets(prediction, Mode::Sloppy, &sla));
+            prop_assert_eq!(setting.strict.is_empty(), meets(prediction, Mode::Strict, &sla, &model));
+            prop_assert_eq!(setting.sloppy.is_empty(), meets(prediction, Mode::Sloppy, &sla, &model));
             for estimate in [prediction.read, prediction.write, prediction.fresh_after] {
                 prop_assert!(estimate.lower <= estimate.value && estimate.value <= estimate.upper);
             }
@@ -441,8 +507,8 @@ proptest! {
         }
         match advice.best() {
             Some(offer) => {
-                prop_assert!(meets(&offer.setting.prediction, offer.mode, &sla) && offer.obstacles().is_empty());
-                for other in advice.settings.iter().filter(|other| other.mode().is_some()) {
+                prop_assert!(meets(&offer.setting.prediction, offer.mode, &sla, &model) && offer.obstacles().is_empty());
+                for other in advice.settings().iter().filter(|other| other.mode().is_some()) {
                     prop_assert!(price(offer.setting) <= price(other), "{:?} is cheaper", other.prediction.quorum);
                 }
                 prop_assert_eq!(advice.in_the_way(), None);
@@ -450,10 +516,15 @@ proptest! {
             None => {
                 let in_the_way = advice.in_the_way().unwrap();
                 prop_assert!(!in_the_way.nearest.obstacles().is_empty());
-                for setting in &advice.settings {
-                    prop_assert!(setting.strict.len() >= in_the_way.nearest.obstacles().len());
+                let least = in_the_way.nearest.obstacles().len();
+                for setting in advice.settings() {
+                    let fewest = setting.strict.len().min(setting.sloppy.len());
+                    prop_assert!(fewest >= least);
+                    prop_assert!(fewest > least || price(in_the_way.nearest.setting) <= price(setting));
                     for need in &in_the_way.alone {
-                        prop_assert!(setting.strict.iter().any(|obstacle| obstacle.need() == *need));
+                        for obstacles in [&setting.strict, &setting.sloppy] {
+                            prop_assert!(obstacles.iter().any(|obstacle| obstacle.need() == *need));
+                        }
                     }
                 }
             }
