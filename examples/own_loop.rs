@@ -3,7 +3,7 @@
 //! Three nodes live in one thread, each with a UDP socket; between them go frames of bytes. A host calls
 //! - `step(now, input)` for each request and message: the logic, which waits for no disk and no network;
 //! - `poll()` for what may leave at once: writes are on their way to the peers before the disk has them here;
-//! - `commit()` once for all steps since the last: one sync, however many writes it makes durable;
+//! - `commit()`, if `wants_commit()`, once for all steps since the last: one sync, however many writes it makes durable;
 //! - `poll()` again for what waited for that: acknowledgements, and answers that show what was written;
 //! - `deadline()` to know how long it may sleep on the network: timeouts, hints and probes are due then.
 //!
@@ -87,7 +87,9 @@ impl World {
         // A needless wake-up does nothing.
         host.node.step(now, Input::Wake);
         let early = self.leave(at);
-        self.hosts[at].node.commit()?;
+        if self.hosts[at].node.wants_commit() {
+            self.hosts[at].node.commit()?;
+        }
         let acknowledged = self.leave(at);
         Ok(early || acknowledged || self.hosts[at].node.wants_commit())
     }

@@ -210,15 +210,16 @@ fn crc32(bytes: &[u8]) -> u32 {
 }
 
 #[test]
-fn strangers_are_not_listened_to() {
+fn strangers_of_another_layout_are_refused() {
     let codec = Codec::new(IDENTITY, 1 << 20);
-    let mut node = open(setup(2, 3)).unwrap();
+    let mut node = open(setup(2, 4)).unwrap();
     for frame in frames(&codec) {
         for message in codec.decode(&frame).unwrap().1 {
             node.step(NOW, Input::Message(NodeId(77), message));
         }
     }
-    assert_eq!((node.poll(), node.wants_commit()), (None, false));
+    assert_eq!((node.counters().refused, node.wants_commit()), (2, false));
+    assert!(node.inspect(Keyspace::new("default").id(), b"k").unwrap().is_none_or(|versions| versions.is_empty()));
 }
 
 #[test]

@@ -52,15 +52,21 @@ impl Directory {
         self.nodes.len() - before
     }
 
+    /// Most nodes beyond those of the first layout, unless layouts name more.
+    pub(crate) const MOST: usize = 4_096;
+
     /// Adds a node that no layout names which is known: a client, or one that has left, and has something left to hand
-    /// over. Not beyond some thousands: whoever changes its name with each start would fill the memory.
-    pub(crate) fn meet(&mut self, node: NodeId) {
-        const MOST: usize = 4_096;
-        if self.index_of(node).is_none() && self.later.len() < MOST {
-            self.later.insert(node, self.nodes.len());
-            self.nodes.push(node);
-            self.zones.push(u8::MAX);
+    /// over. Tells its number, if it is new. Not beyond some thousands: whoever changes its name with each start would fill
+    /// the memory.
+    pub(crate) fn meet(&mut self, node: NodeId) -> Option<usize> {
+        if self.index_of(node).is_some() || self.later.len() >= Self::MOST {
+            return None;
         }
+        let number = self.nodes.len();
+        self.later.insert(node, number);
+        self.nodes.push(node);
+        self.zones.push(u8::MAX);
+        Some(number)
     }
 
     /// Beyond 256 zones the last ones count as one: a write may then need one zone more, never one fewer.
@@ -83,5 +89,27 @@ impl Directory {
 
     pub(crate) fn len(&self) -> usize {
         self.nodes.len()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::ring::{Change, Member, plan_change, plan_first};
+
+    #[test]
+    fn strangers_are_known_up_to_a_bound_and_members_beyond_it() {
+        let members: Vec<Member> = (1..=3).map(|node| Member::new(NodeId(node))).collect();
+        let first = Arc::new(plan_first(&members, 3, 16).unwrap().layout);
+        let mut directory = Directory::new(Arc::clone(&first));
+        assert_eq!(directory.meet(NodeId(2)), None, "it has a number");
+        for stranger in 0..Directory::MOST {
+            assert_eq!(directory.meet(NodeId(1_000 + stranger as u64)), Some(3 + stranger));
+        }
+        assert_eq!((directory.meet(NodeId(1_000)), directory.meet(NodeId(9))), (None, None));
+        assert_eq!(directory.index_of(NodeId(9)), None);
+        let change = Change::of(&first).join(Member::new(NodeId(9)));
+        assert_eq!(directory.learn(&plan_change(&first, &change).unwrap().layout), 1);
+        assert_eq!(directory.index_of(NodeId(9)), Some(3 + Directory::MOST));
     }
 }

@@ -165,8 +165,11 @@ impl Gossiper {
     /// Any other member, or one of the seeds, which together are drawn as often as one member: an island of any size
     /// then asks a seed about once a round, and the seeds' load doesn't grow with the cluster.
     fn draw(&mut self) -> Option<NodeId> {
-        let others =
-            self.membership.records().filter(|record| record.node() != self.node && record.phase() != Phase::Removed);
+        // Clients ask for themselves. Nobody looks for one that has ended, so that it would be told for ever.
+        let is_told = |record: &&MemberRecord| {
+            record.node() != self.node && record.phase() != Phase::Removed && !record.is_client()
+        };
+        let others = self.membership.records().filter(is_told);
         let count = others.clone().count() as u64;
         let places = count + u64::from(!self.seeds.is_empty());
         if places == 0 {

@@ -29,8 +29,10 @@ const fn layout(version: u64, hash: u64) -> LayoutId {
 /// Records of three nodes with few different numbers, so that equal numbers with different contents are frequent.
 fn records() -> impl Strategy<Value = MemberRecord> {
     let phase = prop_oneof![Just(Phase::Joining), Just(Phase::Active), Just(Phase::Leaving), Just(Phase::Removed)];
-    (1..4_u64, 1..3_u64, phase, 0..3_u64, 1..3_u32, 1..3_u64, 0..3_u64).prop_map(
+    (1..4_u64, 1..3_u64, phase, 0..3_u64, 0..3_u32, 1..3_u64, 0..3_u64).prop_map(
         |(node, incarnation, phase, revision, weight, ordinal, start)| {
+            // A client is nowhere seated.
+            let revision = if weight == 0 { 0 } else { revision };
             let seat = Seat { revision, zone: ZoneId(weight), weight };
             let presence = Presence { ordinal, ..presence(start) };
             let standing = (phase != Phase::Removed).then_some(record::Standing { seat, presence });
@@ -436,7 +438,7 @@ mod hostile {
         check(&with(&|record| record.incarnation = MemberRecord::NUMBER_MAX + 1), "out of range");
         check(&with(&|record| record.phase = Phase::Removed), "doesn't fit the phase");
         check(&with(&|record| record.standing = None), "doesn't fit the phase");
-        check(&standing(&|standing| standing.seat.weight = 0), "weight zero");
+        check(&standing(&|standing| (standing.seat.weight, standing.seat.revision) = (0, 1)), "weight zero");
         check(&standing(&|standing| standing.seat.revision = u64::MAX), "out of range");
         check(&standing(&|standing| standing.presence.ordinal = 0), "out of range");
         check(&standing(&|standing| standing.presence.ordinal = u64::MAX), "out of range");

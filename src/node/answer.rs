@@ -53,12 +53,20 @@ impl<S: Storage> Shard<S> {
 
     /// Answers a client with what this node's state has gone into.
     pub(super) fn done_with_state(&mut self, ticket: Ticket, reply: Reply) {
+        let done = self.counted(ticket, reply);
+        self.lanes.show(done);
+    }
+
+    /// The same, where this node's copy must be on its disk before the client hears of it.
+    pub(super) fn done_when_synced(&mut self, ticket: Ticket, reply: Reply) {
+        let done = self.counted(ticket, reply);
+        self.lanes.reveal(done);
+    }
+
+    fn counted(&mut self, ticket: Ticket, reply: Reply) -> Output {
         self.count(&reply);
-        if self.traces.is_empty() {
-            return self.lanes.show(Output::Done(ticket, reply));
-        }
-        let reply = self.with_trace(ticket, reply);
-        self.lanes.show(Output::Done(ticket, reply));
+        let reply = if self.traces.is_empty() { reply } else { self.with_trace(ticket, reply) };
+        Output::Done(ticket, reply)
     }
 
     fn count(&mut self, reply: &Reply) {

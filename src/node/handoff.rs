@@ -100,8 +100,12 @@ fn receiver(topology: &Topology, peers: &Detector, target: NodeId, position: u64
 
 /// Keeping.
 impl<S: Storage> Shard<S> {
-    /// Keeps an update for another node.
+    /// Keeps an update for another node. A client keeps none, whoever asks: one that was a member may still be asked by a
+    /// node that has not heard of that. The owners that have the write find out by themselves that another has not.
     pub(super) fn keep_hint(&mut self, target: NodeId, key: &Key, update: &Update) -> Result<Stored, Refusal> {
+        if self.shared.client {
+            return Err(Refusal::NotAnOwner);
+        }
         self.handoff.ages.note(self.hints.mark(), self.hints.oldest(), self.now.time);
         let kept = self.hints.keep(&mut self.storage, target, key, update, &self.shared.limits);
         let stored = match self.or_refuse(kept)? {

@@ -5,11 +5,11 @@
 //! ```text
 //! for (now, input) in inbox.drain(..) { node.step(now, input) }
 //! while let Some(output) = node.poll() { … }    // what needn't wait for the disk
-//! node.commit()?;                               // one sync for all steps since the last
+//! if node.wants_commit() { node.commit()? }     // one sync for all steps since the last
 //! while let Some(output) = node.poll() { … }    // acknowledgements
 //! ```
 //! An acknowledgement that promises durability leaves only after a commit. A host that forgets a call loses time,
-//! never an acknowledged write.
+//! never a write that was acknowledged as durable.
 
 mod account;
 mod acts;
@@ -105,8 +105,8 @@ pub struct Node<S> {
     control_out: Vec<Output>,
     /// What the membership has to say, in order.
     membership_out: VecDeque<Output>,
-    /// Messages of nodes that speak no version of the protocol that this one speaks.
-    foreign_refused: u64,
+    /// Messages of nodes that speak no version of the protocol that this one speaks, or that there was no room to know.
+    strangers_refused: u64,
     held: headed::Held,
     settling: settle::Settling,
     now: Now,
@@ -140,7 +140,7 @@ impl<S: Storage> Node<S> {
             shared,
             control_out: Vec::new(),
             membership_out: VecDeque::new(),
-            foreign_refused: 0,
+            strangers_refused: 0,
             held: headed::Held::default(),
             settling: settle::Settling::default(),
             now,
@@ -195,11 +195,10 @@ impl<S: Storage> Node<S> {
         if message.is_for_anybody() {
             return self.of_anybody(now, from, message);
         }
-        let Some(peer) = peer else { return };
-        if self.control.is_foreign(from) {
-            self.foreign_refused += 1;
+        let Some(peer) = peer.filter(|_| !self.control.is_foreign(from)) else {
+            self.strangers_refused += 1;
             return;
-        }
+        };
         match message {
             Message::Headed(headed) => self.headed(now, from, peer, headed),
             Message::NamesKnown(known) => {
@@ -395,7 +394,7 @@ impl<S: Storage> Node<S> {
         for shard in &self.shards {
             sum.add(&shard.counters());
         }
-        sum.refused += self.foreign_refused;
+        sum.refused += self.strangers_refused;
         sum.layouts_refused = self.control.layouts_refused();
         sum
     }
@@ -515,7 +514,8 @@ impl<S: Storage> Node<S> {
         self.shards.iter_mut().map(Shard::storage_mut)
     }
 
-    /// Ends the node and gives its storages back. What was not committed was not acknowledged.
+    /// Ends the node and gives its storages back. What was not committed was not acknowledged as durable; a host that stops
+    /// in good order commits before, whatever [`Node::wants_commit`] says.
     #[must_use]
     pub fn into_storages(self) -> Vec<S> {
         self.shards.into_iter().map(Shard::into_storage).collect()

@@ -6,7 +6,6 @@ use super::get::Purpose;
 use super::shard::Shard;
 use crate::bytes::Bytes;
 use crate::causality::{Context, Entry};
-use crate::config::Durability;
 use crate::coordinate::GetRule;
 use crate::error::PutError;
 use crate::ids::{KeyspaceId, Ticket, WriteId};
@@ -100,11 +99,6 @@ impl<S: Storage> Shard<S> {
                 return Err(PutError::Quorum { asked, n: defaults.quorum.n() });
             }
         }
-        // Nobody may hear of a delete that a crash can take back: some would have dropped what it deletes, and others not.
-        let durability = match options.durability {
-            waived if value.is_none() && waived.waives_sync() => Durability::Coordinator,
-            asked => asked,
-        };
         let key = Key::new(&shared.identity.secret, keyspace, key);
         context.check(&shared.identity, key.position())?;
         Ok(Plan {
@@ -112,7 +106,12 @@ impl<S: Storage> Shard<S> {
             key,
             value,
             context,
-            rule: WriteRule { w: w.max(mode.owners()), mode: mode.plain(), spread: options.spread, durability },
+            rule: WriteRule {
+                w: w.max(mode.owners()),
+                mode: mode.plain(),
+                spread: options.spread,
+                durability: options.durability,
+            },
             write_id: options.write_id,
             expires_after,
             asked: self.now.time,

@@ -147,8 +147,15 @@ impl<S: Storage> Shard<S> {
                 Err(error) => return self.put_refused(reply_to, error),
             }
         }
-        // Without a copy of its own there is nothing that the others' durability could be waived for.
-        let rule = if local.is_some() { rule } else { WriteRule { durability: Durability::Quorum, ..rule } };
+        let durability = match rule.durability {
+            // Without a copy of its own there is nothing that the others' durability could be waived for.
+            _ if local.is_none() => Durability::Quorum,
+            // Nobody may hear of a delete that a crash can take back: some would have dropped what it deletes, and others
+            // not. Whoever has forwarded it need not know that.
+            asked if update.live.is_empty() && asked.waives_sync() => Durability::Coordinator,
+            asked => asked,
+        };
+        let rule = WriteRule { durability, ..rule };
         // The data is there; whether it counts is for the ballots to say.
         let mut again = None;
         let local = local.and_then(|stored| match self.admit_own(partition) {
@@ -310,15 +317,15 @@ impl<S: Storage> Shard<S> {
                     let request = self.request_id(number);
                     self.ask(to, Message::Write(Write { request, sets, round, key, update, hint_for, durability }));
                 }
-                Order::Keep { owner } => {
-                    let kept = if self.shared.client { None } else { self.keep_hint(owner, &key, &update).ok() };
-                    match (kept, self.operations.get_mut(number)) {
-                        (Some(stored), _) => self.wrote_own(&stored, waives_sync),
-                        // What is not there counts for nobody: at W = 1 it would be an acknowledged write's only copy.
-                        (None, Some(Operation::Put(put))) => put.machine.not_kept(owner),
-                        (None, _) => {}
+                Order::Keep { owner } => match self.keep_hint(owner, &key, &update) {
+                    Ok(stored) => self.wrote_own(&stored, waives_sync),
+                    // What is not there counts for nobody: at W = 1 it would be an acknowledged write's only copy.
+                    Err(_) => {
+                        if let Some(Operation::Put(put)) = self.operations.get_mut(number) {
+                            put.machine.not_kept(owner);
+                        }
                     }
-                }
+                },
             }
         }
     }
@@ -468,7 +475,7 @@ impl<S: Storage> Shard<S> {
         };
         let next = next.unwrap_or(deadline).min(deadline);
         if let Some(outcome) = outcome {
-            let (key, update) = (put.key.clone(), Arc::clone(&put.update));
+            let (key, update, waives_sync) = (put.key.clone(), Arc::clone(&put.update), put.waives_own_sync());
             // What waits for a change of layouts says nothing of the load, and must not slow down what it waits for.
             let waited = put.round > 0 || put.again.is_some();
             // It would be sent, and answered, once more.
@@ -477,7 +484,7 @@ impl<S: Storage> Shard<S> {
             if matches!(outcome, PutOutcome::Done { .. }) {
                 self.took(Phase::WriteQuorum, began);
             }
-            self.answer_put(reply_to, &key, &update, outcome);
+            self.answer_put(reply_to, &key, &update, outcome, waives_sync);
             if !waited {
                 self.foreground(began);
             }
@@ -494,8 +501,7 @@ impl<S: Storage> Shard<S> {
             self.counters.puts_at_all += u64::from(put.machine.is_at_all_owners());
         }
         let roster = self.shared.roster(&put.layouts, &self.topology.directory, &self.peers);
-        // A client keeps nothing for others: the owners that have it will find out that one has not.
-        let uncovered = if anywhere && !self.shared.client { put.machine.uncovered(roster) } else { Vec::new() };
+        let uncovered = if anywhere { put.machine.uncovered(roster) } else { Vec::new() };
         if uncovered.is_empty() {
             return self.operations.end(number);
         }
@@ -507,7 +513,9 @@ impl<S: Storage> Shard<S> {
         }
     }
 
-    fn answer_put(&mut self, reply_to: ReplyTo, key: &Key, update: &Update, outcome: PutOutcome) {
+    /// The others may have been enough, and this node may have had it before it was asked, in memory alone: unless its own
+    /// sync is waived, the answer waits for it.
+    fn answer_put(&mut self, reply_to: ReplyTo, key: &Key, update: &Update, outcome: PutOutcome, waives_sync: bool) {
         match reply_to {
             ReplyTo::Client { ticket, asked, merged, .. } => {
                 self.ended(phase_of(update), asked);
@@ -522,14 +530,20 @@ impl<S: Storage> Shard<S> {
                     }
                     PutOutcome::Failed(shortfall) => Err(PutError::Unavailable(shortfall)),
                 };
-                self.done_with_state(ticket, Reply::Put(result));
+                let reply = Reply::Put(result);
+                if waives_sync {
+                    self.done_with_state(ticket, reply);
+                } else {
+                    self.done_when_synced(ticket, reply);
+                }
             }
             ReplyTo::Peer { node, request, .. } => {
                 let outcome = match outcome {
                     PutOutcome::Done { owners, fallbacks, .. } => Forwarded::Done { owners, fallbacks },
                     PutOutcome::Failed(shortfall) => Forwarded::Failed(shortfall),
                 };
-                self.lanes.show(Output::Send(node, Message::ForwardReply(ForwardReply { request, outcome })));
+                let reply = Output::Send(node, Message::ForwardReply(ForwardReply { request, outcome }));
+                if waives_sync { self.lanes.show(reply) } else { self.lanes.reveal(reply) }
             }
         }
     }

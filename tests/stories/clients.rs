@@ -142,3 +142,29 @@ fn members_know_it_by_gossip_and_plan_nothing_with_it() {
     sim.run_for(Duration::from_secs(30));
     assert!(sim.memberships_agree());
 }
+
+/// Nobody looks for a client that is silent, so it must be in nobody's way.
+#[test]
+fn clients_that_have_ended_do_not_slow_down_what_members_tell_each_other() {
+    let mut sim = Sim::builder(5, 4).gossip(true).build();
+    let clients = || (0..40).map(|client| NodeId(CLIENT.0 + client));
+    clients().for_each(|client| sim.start_client(client));
+    sim.run_for(Duration::from_secs(60));
+    clients().for_each(|client| sim.crash(client));
+    sim.run_for(Duration::from_secs(30));
+    let mut total = Duration::ZERO;
+    for weight in 2..=11 {
+        sim.act(NodeId(1), |node| node.seat(NodeId(2), quorate::ids::ZoneId(0), weight)).unwrap();
+        let began = sim.now();
+        let knows = |sim: &Sim, node: &NodeId| {
+            let record = sim.node(*node).and_then(quorate::Node::membership).and_then(|all| all.record(NodeId(2)));
+            record.and_then(quorate::members::MemberRecord::seat).is_some_and(|seat| seat.weight == weight)
+        };
+        while !sim.members().iter().all(|node| knows(&sim, node)) {
+            sim.run_for(Duration::from_millis(20));
+        }
+        total += sim.now().since(began);
+        sim.run_for(Duration::from_secs(10));
+    }
+    assert!(total < Duration::from_secs(20), "ten times {:?}", total / 10);
+}

@@ -4,7 +4,7 @@ use std::time::Duration;
 
 use quorate::config::{Durability, Limits, Timing};
 use quorate::sim::Sim;
-use quorate::{Context, NodeId, PutOptions};
+use quorate::{Context, GetOptions, NodeId, PutOptions, Reply};
 
 fn options(durability: Durability) -> PutOptions {
     PutOptions { durability, ..PutOptions::default() }
@@ -147,9 +147,120 @@ fn nobody_hears_of_a_delete_that_is_not_synced() {
     put(&mut sim, owners[0], "v", Durability::Quorum);
     sim.settle();
     let seen = sim.get(owners[0], "k").unwrap();
-    sim.put_with(owners[0], "k", None, &seen.context, options(Durability::Memory)).unwrap();
-    // The others have it in memory, and sync it: who asks them meanwhile waits for that.
-    assert!(sim.unsynced(owners[1]) > 0);
-    assert!(sim.values(owners[1], "k").is_empty());
+    let asked = sim.start_put(owners[0], "k", None, &seen.context, options(Durability::Memory));
+    sim.run_for(Duration::from_micros(20));
+    // All have it in memory, and sync it: who asks them meanwhile waits for that.
+    let unsynced = |sim: &Sim| owners.iter().filter(|owner| sim.unsynced(**owner) > 0).count();
+    assert_eq!(unsynced(&sim), 3);
+    let (outside, all) = (sim.bystanders("k")[0], GetOptions { r: Some(3), ..GetOptions::default() });
+    assert!(sim.get_with(outside, "k", all).unwrap().values.is_empty());
+    assert_eq!(unsynced(&sim), 0);
+    assert!(matches!(sim.wait(owners[0], asked), Some(Reply::Put(Ok(_)))));
+}
+
+/// It names no node that may forget it, be it that another coordinated it before, and had it in memory there.
+#[test]
+fn who_coordinates_what_it_has_in_memory_syncs_it_before_it_answers() {
+    let timing = Timing { exchange: Duration::MAX, ..Timing::default() };
+    let mut sim = fast(Sim::builder(5, 1).timing(timing).build());
+    let (owners, outside) = (sim.owners("k"), sim.bystanders("k")[0]);
+    let asked = PutOptions { w: Some(1), ..options(Durability::Coordinator) };
+    let ticket = sim.start_put(outside, "k", Some("v"), &Context::empty(), asked);
+    let unsynced = |sim: &Sim| owners.iter().filter(|owner| sim.unsynced(**owner) > 0).count();
+    while unsynced(&sim) == 0 {
+        sim.run_for(Duration::from_micros(1));
+    }
+    let first = owners.iter().copied().find(|owner| sim.unsynced(*owner) > 0).unwrap();
+    while unsynced(&sim) < 3 {
+        sim.run_for(Duration::from_micros(1));
+    }
+    // It has told the others, and answers nobody.
+    sim.crash(first);
+    sim.run_for(Timing::default().fallback * 2);
+    assert_eq!(unsynced(&sim), 2);
+    let reply = loop {
+        match sim.reply(ticket) {
+            Some(reply) => break reply,
+            None => sim.run_for(Duration::from_micros(1)),
+        }
+    };
+    assert!(matches!(reply, Reply::Put(Ok(_))), "{reply:?}");
+    assert!(unsynced(&sim) < 2, "nobody had it on disk who was to");
+    crash_all(&mut sim);
+    sim.run_for(Duration::from_secs(20));
+    assert_eq!(sim.values(owners[0], "k"), ["v"]);
+}
+
+#[test]
+fn who_stands_in_for_a_silent_owner_that_was_to_sync_does_so() {
+    let timing = Timing { exchange: Duration::MAX, flush: Duration::from_secs(3_600), ..Timing::default() };
+    let mut sim = fast(Sim::builder(5, 1).timing(timing).build());
+    let owners = sim.owners("k");
+    sim.stop(owners[2]);
+    put(&mut sim, owners[0], "v", Durability::One);
+    assert_eq!([0, 1].map(|at| sim.unsynced(owners[at])), [1, 1], "nobody that has it has synced it");
+    sim.run_for(Timing::default().fallback * 2);
+    let holders: Vec<NodeId> = sim.bystanders("k").into_iter().filter(|node| sim.hint_lines(*node) > 0).collect();
+    assert_eq!(holders.len(), 1);
+    assert_eq!(sim.unsynced(holders[0]), 0);
+    crash_all(&mut sim);
+    assert_eq!(sim.stored(owners[2], "k"), ["v"], "it has come home");
+}
+
+/// What waits for a sync doesn't wait until what is in memory would be synced anyway.
+#[test]
+fn an_exchange_does_not_wait_for_what_is_buffered() {
+    let timing = Timing { flush: Duration::from_secs(3_600), ..Timing::default() };
+    let mut sim = fast(Sim::builder(3, 1).timing(timing).build());
+    let owners = sim.owners("k");
+    sim.isolate(owners[2]);
+    put(&mut sim, owners[0], "v", Durability::Memory);
+    sim.heal();
+    sim.run_for(Duration::from_secs(20));
+    for &owner in &owners {
+        assert_eq!((sim.stored(owner, "k").len(), sim.unsynced(owner)), (1, 0));
+    }
+}
+
+/// The target may have it by the write itself, in memory alone: that is no reason to let the hint go.
+#[test]
+fn a_hint_stays_until_its_target_has_synced_what_it_had_in_memory() {
+    let timing = Timing { exchange: Duration::MAX, flush: Duration::from_secs(3_600), ..Timing::default() };
+    let mut sim = fast(Sim::builder(5, 1).timing(timing).build());
+    let owners = sim.owners("k");
+    sim.network.cut_one_way(owners[1], owners[0]);
+    put(&mut sim, owners[0], "v", Durability::One);
+    let kept = |sim: &Sim| sim.bystanders("k").into_iter().any(|node| sim.hint_lines(node) > 0);
+    while !kept(&sim) {
+        sim.run_for(Duration::from_micros(1));
+    }
+    assert_eq!(sim.unsynced(owners[1]), 1, "it has the write, and has not been heard to say so");
+    while kept(&sim) {
+        sim.run_for(Duration::from_micros(1));
+    }
     assert_eq!(sim.unsynced(owners[1]), 0);
+}
+
+/// A context speaks for its owners' clocks, whole: a put of one key that was shown and then lost stays in the residual of
+/// others.
+#[test]
+fn what_is_lost_of_one_key_stays_in_what_was_read_of_others_meanwhile_and_harms_nothing() {
+    let mut sim = fast(Sim::builder(3, 1).partitions(1).build());
+    let [first, second, third] = sim.members()[..] else { unreachable!("there are three") };
+    put(&mut sim, second, "old", Durability::Quorum);
+    sim.run_for(Duration::from_secs(10));
+    [second, third].into_iter().for_each(|other| sim.network.cut_one_way(first, other));
+    let alone = PutOptions { w: Some(1), ..options(Durability::Memory) };
+    sim.put_with(first, "lost", Some("v"), &Context::empty(), alone).unwrap();
+    let one = GetOptions { r: Some(1), ..GetOptions::default() };
+    let seen = sim.get_with(first, "k", one).unwrap();
+    sim.crash(first);
+    sim.network.heal();
+    sim.put_with(second, "k", Some("new"), &seen.context, PutOptions::default()).unwrap();
+    sim.restart(first);
+    sim.heal_all();
+    for node in [first, second, third] {
+        assert_eq!((sim.values(node, "k"), sim.values(node, "lost")), (vec![String::from("new")], vec![]));
+    }
+    assert_eq!(sim.counters().unsettled, 3, "of one key at each of the three");
 }

@@ -215,7 +215,7 @@ fn without_gossip_nothing_is_said_and_nothing_is_stored() {
 }
 
 #[test]
-fn who_is_no_member_of_the_layout_is_answered_about_the_membership_alone() {
+fn who_is_no_member_is_answered_about_the_membership_and_about_data_if_it_has_the_same_layout() {
     let mut world = World::founded(None);
     let probe = Probe { request: RequestId { start: Start(9), number: 1 } };
     world.step(1, Input::Message(NodeId(9), Message::Probe(probe)));
@@ -223,16 +223,24 @@ fn who_is_no_member_of_the_layout_is_answered_about_the_membership_alone() {
     world.step(1, Input::Message(NodeId(9), Message::LayoutWanted(first_layout().id())));
     assert_eq!(world.sent.pop(), Some((1, NodeId(9), Message::LayoutGiven(first_layout()))));
     world.step(1, Input::Message(NodeId(9), Message::LayoutWanted(second_layout().id())));
-    let list = crate::message::List {
-        request: probe.request,
-        layout: first_layout().id(),
-        partition: crate::ids::PartitionId(0),
-        keyspace: Keyspace::new("default").id(),
-        after: Bytes::default(),
-        limit: 1,
+    assert!(world.sent.is_empty(), "nobody has it");
+    let mut list = |layout| {
+        let list = crate::message::List {
+            request: probe.request,
+            layout,
+            partition: crate::ids::PartitionId(0),
+            keyspace: Keyspace::new("default").id(),
+            after: Bytes::default(),
+            limit: 1,
+        };
+        world.step(1, Input::Message(NodeId(9), Message::List(list)));
+        match world.sent.pop() {
+            Some((1, NodeId(9), Message::ListReply(reply))) => reply.result.map(|listed| listed.keys.len()),
+            other => panic!("{other:?}"),
+        }
     };
-    world.step(1, Input::Message(NodeId(9), Message::List(list)));
-    assert!(world.sent.is_empty(), "neither is answered");
+    assert_eq!(list(first_layout().id()), Ok(0));
+    assert_eq!(list(second_layout().id()), Err(crate::error::Refusal::Layout(first_layout().id())));
 }
 
 #[test]
