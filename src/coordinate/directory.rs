@@ -56,17 +56,16 @@ impl Directory {
     pub(crate) const MOST: usize = 4_096;
 
     /// Adds a node that no layout names which is known: a client, or one that has left, and has something left to hand
-    /// over. Tells its number, if it is new. Not beyond some thousands: whoever changes its name with each start would fill
-    /// the memory.
-    pub(crate) fn meet(&mut self, node: NodeId) -> Option<usize> {
-        if self.index_of(node).is_some() || self.later.len() >= Self::MOST {
-            return None;
+    /// over. True if it was not known. Not beyond some thousands: whoever changes its name with each start would fill the
+    /// memory.
+    pub(crate) fn meet(&mut self, node: NodeId) -> bool {
+        let is_new = self.index_of(node).is_none() && self.later.len() < Self::MOST;
+        if is_new {
+            self.later.insert(node, self.nodes.len());
+            self.nodes.push(node);
+            self.zones.push(u8::MAX);
         }
-        let number = self.nodes.len();
-        self.later.insert(node, number);
-        self.nodes.push(node);
-        self.zones.push(u8::MAX);
-        Some(number)
+        is_new
     }
 
     /// Beyond 256 zones the last ones count as one: a write may then need one zone more, never one fewer.
@@ -102,11 +101,10 @@ mod tests {
         let members: Vec<Member> = (1..=3).map(|node| Member::new(NodeId(node))).collect();
         let first = Arc::new(plan_first(&members, 3, 16).unwrap().layout);
         let mut directory = Directory::new(Arc::clone(&first));
-        assert_eq!(directory.meet(NodeId(2)), None, "it has a number");
-        for stranger in 0..Directory::MOST {
-            assert_eq!(directory.meet(NodeId(1_000 + stranger as u64)), Some(3 + stranger));
-        }
-        assert_eq!((directory.meet(NodeId(1_000)), directory.meet(NodeId(9))), (None, None));
+        assert!(!directory.meet(NodeId(2)), "it is known");
+        assert!((0..Directory::MOST).all(|stranger| directory.meet(NodeId(1_000 + stranger as u64))));
+        assert_eq!(directory.len(), 3 + Directory::MOST);
+        assert!(!directory.meet(NodeId(1_000)) && !directory.meet(NodeId(9)));
         assert_eq!(directory.index_of(NodeId(9)), None);
         let change = Change::of(&first).join(Member::new(NodeId(9)));
         assert_eq!(directory.learn(&plan_change(&first, &change).unwrap().layout), 1);

@@ -121,7 +121,7 @@ impl Control {
 impl<S: Storage> Node<S> {
     /// What the shards have noticed goes to the control part.
     pub(super) fn exchange_notices(&mut self) {
-        let mut at_hand = Vec::new();
+        let (mut at_hand, mut gone) = (Vec::new(), Vec::new());
         let out = &mut self.control_out;
         for shard in &mut self.shards {
             while let Some(notice) = shard.notice() {
@@ -131,8 +131,17 @@ impl<S: Storage> Node<S> {
                     at_hand.push(Arc::clone(layout));
                     continue;
                 }
+                if let Notice::Gone(node) = notice {
+                    gone.push(node);
+                    continue;
+                }
                 self.control.notice(notice, self.now.time, &mut |output| out.push(output));
             }
+        }
+        // Another shard may still go by a layout that names it, and would suspect it for ever if nobody asked it any more.
+        gone.retain(|node| !self.shards.iter().any(|shard| shard.is_suspected(*node)));
+        for node in gone {
+            self.control.notice(Notice::Gone(node), self.now.time, &mut |output| out.push(output));
         }
         if !at_hand.is_empty() {
             // What a shard forgot, since nothing that it knew of went by it.

@@ -176,11 +176,9 @@ impl<S: Storage> Shard<S> {
     /// names it.
     pub(in crate::node) fn meet(&mut self, now: Now, node: NodeId) {
         self.set_now(now);
-        // Of the others nothing has changed; and of one that there is no room for there is nothing to note, however much it
-        // has to say.
-        if let Some(peer) = self.topology.directory.meet(node) {
-            self.peers.add(now.time);
-            self.peers.ignore(peer);
+        // Of one that there is no room for there is nothing to note, however much it has to say.
+        if self.topology.directory.meet(node) {
+            self.attend_members();
         }
     }
 
