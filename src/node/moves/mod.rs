@@ -251,6 +251,9 @@ impl<S: Storage> Shard<S> {
             self.live_layouts_changed(partition);
         }
         self.follow_floors();
+        if !self.left_over().is_empty() {
+            self.move_later();
+        }
     }
 
     /// This node is an owner by one of these layouts, and has nothing of the partition yet.
@@ -472,8 +475,27 @@ impl<S: Storage> Shard<S> {
         let to_fill = self.partitions_to_fill();
         to_fill.iter().for_each(|partition| self.fill(*partition));
         self.begin_waiting();
-        if !self.moves.coming.is_empty() || !self.moves.going.is_empty() || !to_fill.is_empty() {
+        let left_over = self.left_over();
+        left_over.iter().for_each(|partition| self.ask_how_it_ended(*partition));
+        let is_done = self.moves.coming.is_empty() && self.moves.going.is_empty();
+        if !is_done || !to_fill.is_empty() || !left_over.is_empty() {
             self.move_later();
         }
+    }
+
+    /// Copies that this node takes for its own, though the latest layout is decided everywhere and does not name it there:
+    /// by rivals that this one's owners have gone on from. Its ballot is below theirs, so that it ends nothing here, and
+    /// who had decided a rival had said so once.
+    fn left_over(&self) -> Vec<PartitionId> {
+        let latest = self.topology.latest();
+        if latest.id() != self.topology.base().id() {
+            return Vec::new();
+        }
+        let is_left = |partition: &PartitionId| {
+            !latest.owns(self.shared.node, *partition)
+                && !self.moves.is_going(*partition)
+                && !self.moves.is_coming(*partition)
+        };
+        self.replica.partitions().filter(is_left).collect()
     }
 }
