@@ -70,14 +70,16 @@ impl Gossiper {
     /// drawing partners.
     ///
     /// # Errors
-    /// [`MembershipError`] if what it says of itself can't be, or there is no room for it. Nothing was opened. That it
-    /// was removed is no error here: see [`Gossiper::is_removed`].
+    /// [`MembershipError`] if what it says of itself can't be, if it was a client and is none now or the other way, or there
+    /// is no room for it. Nothing was opened. That it was removed is no error here: see [`Gossiper::is_removed`].
     pub fn open(membership: Membership, introduction: Introduction, seed: u64) -> Result<Self, MembershipError> {
         let Introduction { node, zone, weight, presence, mut seeds } = introduction;
         let record = match membership.record(node) {
             None if weight == 0 => MemberRecord::client(node, presence.clone())?,
             None => MemberRecord::joining(node, zone, weight, presence.clone())?,
             Some(known) if known.phase() == Phase::Removed => known.clone(),
+            // A member's seat would stay its own, and a client would be planned with.
+            Some(known) if known.is_client() != (weight == 0) => return Err(RecordError::ZeroWeight.into()),
             Some(known) => known.started(presence.clone())?,
         };
         seeds.retain(|&seed| seed != node);

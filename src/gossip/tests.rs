@@ -137,6 +137,17 @@ impl World {
 }
 
 #[test]
+fn a_name_is_a_member_s_or_a_client_s_and_stays_so() {
+    let open = |membership, weight| Gossiper::open(membership, Introduction { weight, ..introduction(1, 1, &[]) }, 1);
+    for (first, then) in [(1, 0), (0, 1)] {
+        let known = open(founding(), first).unwrap().membership().clone();
+        let refused = open(known.clone(), then).unwrap_err();
+        assert_eq!(refused, MembershipError::Record(RecordError::ZeroWeight));
+        assert_eq!(open(known, first).unwrap().membership().record(NodeId(1)).unwrap().is_client(), first == 0);
+    }
+}
+
+#[test]
 fn a_node_that_joins_through_a_seed_is_known_to_all_and_knows_all() {
     let mut world = World::settled(20, 0);
     let new = open(Membership::joining(ClusterId(1)), 50, 99, &[3]);

@@ -60,8 +60,7 @@ impl<S: Storage> Node<S> {
     /// # Errors
     /// [`ActError`] if it isn't removed; nothing was changed.
     pub fn rejoin(&mut self) -> Result<(), ActError> {
-        let is_client = self.shared.client;
-        self.on_control(|control, now, out| control.rejoin(is_client, now, out))
+        self.on_control(|control, now, out| control.rejoin(now, out))
     }
 
     /// The change that the membership asks for: members that the layout doesn't name join, those that leave or are
@@ -145,11 +144,10 @@ impl Control {
         Ok(())
     }
 
-    fn rejoin(&mut self, is_client: bool, now: Time, mut out: &mut dyn FnMut(Output)) -> Result<(), ActError> {
+    fn rejoin(&mut self, now: Time, mut out: &mut dyn FnMut(Output)) -> Result<(), ActError> {
         let node = self.members.node;
         let gossip = self.members.gossip.as_mut().ok_or(ActError::NoGossip)?;
-        let weight = if is_client { 0 } else { gossip.introduce.weight };
-        gossip.gossiper.rejoin(gossip.introduce.zone, weight)?;
+        gossip.gossiper.rejoin(gossip.introduce.zone, gossip.introduce.weight)?;
         self.changed(&[node], now, &mut out);
         Ok(())
     }
@@ -164,11 +162,8 @@ impl Control {
         let (present, gossip) = (self.present(), self.members.gossip.as_ref()?);
         let mut change = Change::of(present);
         let mut any = false;
-        for record in gossip.gossiper.membership().records() {
+        for record in gossip.gossiper.membership().records().filter(|record| !record.is_client()) {
             let named = present.index_of(record.node()).map(|at| present.members()[at]);
-            if record.is_client() {
-                continue;
-            }
             let goes = record.phase() >= Phase::Leaving;
             let wanted = record.seat().zip(record.presence()).filter(|_| !goes);
             change = match (named, wanted) {

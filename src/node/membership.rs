@@ -98,14 +98,17 @@ impl Members {
         let decided = Some(layouts.decided()).filter(|&decided| decided != layout.id()).into_iter().collect();
         let gossip = match introduce {
             None => None,
-            Some(introduce) => {
+            Some(mut introduce) => {
+                if shared.client {
+                    introduce.weight = 0;
+                }
                 let mut membership = Membership::founding(shared.identity.cluster, layouts.clone());
                 let records = kept.membership.iter().flat_map(Membership::records);
                 let taken = records.map(|record| membership.take(record)).collect::<Result<Vec<_>, _>>();
                 let introduction = Introduction {
                     node,
                     zone: introduce.zone,
-                    weight: if shared.client { 0 } else { introduce.weight },
+                    weight: introduce.weight,
                     presence: Presence {
                         ordinal: 1,
                         start: shared.actor.start,
